@@ -1,0 +1,1 @@
+"""The contracts everyone imports, that import nobody: events, clock, errors, settings, card, ledger."""

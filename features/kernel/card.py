@@ -1,0 +1,162 @@
+"""The model card: all that training hands to serving, beside LightGBM's own text file. JSON, never a pickle.
+
+A served answer follows from the card alone: the order of the features, how a category becomes a number, how a raw
+log-odds becomes a calibrated probability, and in which words a feature is a reason.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from features.kernel.errors import InvalidInput
+
+__all__ = [
+    "CARD_SCHEMA",
+    "Calibration",
+    "CandidateColumn",
+    "Candidates",
+    "Card",
+    "CardFeature",
+    "Cutoffs",
+    "Metric",
+    "column_name",
+    "load_card",
+    "save_card",
+]
+
+CARD_SCHEMA = 1
+
+
+def column_name(ref: str) -> str:
+    """The name of a feature as a column (LightGBM takes no colon).
+
+    >>> column_name("orders:count_30d")
+    'orders__count_30d'
+    """
+    return ref.replace(":", "__")
+
+
+class CardFeature(msgspec.Struct, frozen=True, kw_only=True):
+    """One input of the model, in its place."""
+
+    ref: str
+    """`view:feature` of the store, or the request's own field name when the card's source is `request`."""
+    dtype: Literal["float32", "category"]
+    unit: str = ""
+    phrase: str = ""
+    """How the feature reads as a reason, with `{value}` for its value: "ordered {value} times in 30 days"."""
+    vocabulary: tuple[str, ...] = ()
+    """Of a category: code i stands for vocabulary[i]. A value that is missing or not listed is NaN."""
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Raw log-odds to probability by linear interpolation between knots, constant beyond them."""
+
+    method: str
+    log_odds: tuple[float, ...]
+    probability: tuple[float, ...]
+    largest_error: float
+    """Largest gap between mean prediction and observed rate over ten equal-count bins of the test set."""
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure on the test set with its 95 % bootstrap interval (by person), beside the baseline's."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    baseline: float | None = None
+    higher_is_better: bool = True
+
+
+class Cutoffs(msgspec.Struct, frozen=True, kw_only=True):
+    """Label cutoffs of each split; train < validation < test in time."""
+
+    train: tuple[datetime, ...]
+    validation: tuple[datetime, ...]
+    test: tuple[datetime, ...]
+
+
+class CandidateColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """An input that depends on the candidate: `values[c]`, or the customer's feature `refs[c]`. One of the two is set."""
+
+    name: str
+    values: tuple[float, ...] = ()
+    refs: tuple[str, ...] = ()
+    unit: str = ""
+    phrase: str = ""
+
+
+class Candidates(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a problem that scores alternatives (the 168 hours of the week): its columns stand after the features'."""
+
+    name: str
+    count: int
+    columns: tuple[CandidateColumn, ...]
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """See the module. `headline` says in one sentence how far to trust the model, its weakness first."""
+
+    schema_version: int = CARD_SCHEMA
+    problem: str
+    version: str
+    kind: Literal["binary", "candidates"]
+    source: Literal["store", "request"]
+    question: str
+    headline: str
+    horizon_days: int
+    features: tuple[CardFeature, ...]
+    candidates: Candidates | None = None
+    calibration: Calibration
+    base_rate: float
+    """Share of positives in the training rows: the answer of the rung `prior`."""
+    reference_probability: float
+    """Mean calibrated probability of the training rows: explanations add up to the distance from it."""
+    default_features: dict[str, float | str | None]
+    """Typical values (median, mode) by ref: the vector of an unknown customer on the rung `default`."""
+    metrics: tuple[Metric, ...]
+    baseline: str
+    cutoffs: Cutoffs
+    rows: dict[str, int]
+    """Rows of each split."""
+    data_hash: str
+    membership_hash: str
+    """SHA-256 over the sorted ids of those trained on, for erasure."""
+    model_sha256: str
+    trained_at: datetime
+    run_id: str = ""
+
+    def metric(self, name: str) -> Metric:
+        """The metric called `name`; KeyError if there is none."""
+        return {each.name: each for each in self.metrics}[name]
+
+
+def save_card(card: Card, path: Path) -> None:
+    """Write a card as JSON meant to be read by people too."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2))
+
+
+def load_card(path: Path) -> Card:
+    """Read a card.
+
+    Raises:
+        InvalidInput: the file is no card of a schema version this Kairos knows.
+    """
+    try:
+        card = msgspec.json.decode(path.read_bytes(), type=Card)
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(f"is no model card: {error}", field=str(path), remedy="train the problem again") from error
+    if card.schema_version != CARD_SCHEMA:
+        raise InvalidInput(
+            "has a schema version this Kairos does not know",
+            field=str(path),
+            value=card.schema_version,
+            remedy="train the problem again, or serve it with the Kairos that made it",
+        )
+    return card

@@ -1,0 +1,1 @@
+"""From a request to an answer: the HTTP service, scoring, explanation and watching."""

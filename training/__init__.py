@@ -1,0 +1,1 @@
+"""From knowledge to a registered model: problems, datasets, tuning, calibration, evaluation, gates."""

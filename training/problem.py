@@ -1,0 +1,47 @@
+"""A problem: one business question as data, in one file of `training/problems/`.
+
+`problem = Problem(...)` is all a file needs; the command, MLproject, tests, docs and serving find it unasked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+import polars as pl
+
+from features.kernel.card import Candidates
+
+__all__ = ["Label", "Population", "Problem"]
+
+Population = Callable[[pl.DataFrame, datetime], pl.DataFrame]
+"""(events, cutoff T) -> frame with `customer_id`: who the question is asked about, known from events before T."""
+
+Label = Callable[[pl.DataFrame, pl.DataFrame, datetime, timedelta], pl.DataFrame]
+"""(events, population, cutoff T, horizon) -> frame with `customer_id`, `label` (0 or 1), and `candidate` if it has any.
+
+Reads events in [T, T + horizon) only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is asked, of whom, what counts as yes, how far ahead, from which features, and against what."""
+
+    name: str
+    question: str
+    population: Population
+    label: Label
+    horizon: timedelta
+    features: tuple[str, ...]
+    """References `view:feature`, or `view:*` for a whole view."""
+    baseline: tuple[str, ...]
+    """Columns of the simple model to beat: a logistic regression on these references alone."""
+    needs: tuple[str, ...]
+    """Event types without which the question cannot be asked; where one is absent the problem is skipped by name."""
+    metric: str = "auc"
+    kind: Literal["binary", "candidates"] = "binary"
+    candidates: Candidates | None = None
+    monotone: dict[str, int] = field(default_factory=dict)
+    """+1 or -1 by reference, where the direction is known beforehand."""
