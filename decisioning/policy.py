@@ -1,7 +1,7 @@
 """A policy: a frozen object that says with which probability it takes each action, and how an outcome changes its mind.
 
-Drawing an action and logging its probability happen elsewhere, once (`choose.py`). That every probability is positive is
-part of the contract: a log made under any policy can be evaluated for any other (Horvitz & Thompson, 1952).
+Drawing an action and logging its probability happen elsewhere, once (`choose.py`). That every probability is positive
+is part of the contract: a log made under any policy can be evaluated for any other (Horvitz & Thompson, 1952).
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Cutoffs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CandidateColumn(msgspec.Struct, frozen=True, kw_only=True):
-    """An input that depends on the candidate: `values[c]`, or the customer's feature `refs[c]`. One of the two is set."""
+    """An input that depends on the candidate: `values[c]`, or the customer's feature `refs[c]`: one of the two."""
 
     name: str
     values: tuple[float, ...] = ()
