@@ -1,0 +1,5 @@
+"""The whole loop once: `kairos demo`."""
+
+from cli.demo.command import run
+
+__all__ = ["run"]
