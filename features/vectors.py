@@ -1,4 +1,4 @@
-"""Feature vectors as serving reads them: values in the order asked for, their age, and whether the customer is known."""
+"""Feature vectors as serving reads them: values in the order asked for, their age, whether the customer is known."""
 
 from __future__ import annotations
 
