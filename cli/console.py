@@ -93,10 +93,7 @@ def _progress() -> Progress:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on stdout. Numbers stand right: write them as you want them read, and put a `>` before such a heading.
-
-    >>> table("Problems", ["problem", ">AUC"], [["churn", "0.81"]])  # doctest: +SKIP
-    """
+    """A table on stdout. Numbers stand right: write them as you want them read, and put a `>` before such a heading."""
     shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for name in columns:
         shown.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left")

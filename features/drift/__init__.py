@@ -1,0 +1,1 @@
+"""Drift: how far today's customers are from those a model learnt from."""
