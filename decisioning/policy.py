@@ -7,7 +7,7 @@ is part of the contract: a log made under any policy can be evaluated for any ot
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ State = Mapping[str, Any]
 Pmf = NDArray[np.float64]
 
 
+@runtime_checkable
 class Policy(Protocol):
     """The contract that `tests/test_policies.py` holds every file of `policies/` to."""
 

@@ -1,0 +1,1 @@
+"""Journeys: one YAML file, one decision point; `decisioning.point` reads them."""

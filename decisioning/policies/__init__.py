@@ -1,0 +1,1 @@
+"""Policies: one file, one policy, found unasked. Each module defines `policy` with its default parameters."""
