@@ -1,0 +1,56 @@
+"""Sends, opens and clicks put together: which opens were a person's, and from when on it was known of each send.
+
+Privacy proxies fetch a message's images as soon as it is delivered. An open counts as a machine's when the sender says
+so (`properties.machine`) or when it occurred less than 10 s after its send. What is put together here stays a matter
+of "known when": every link carries the first instant as of which it was known, so that no row sees a later one.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from features.windows import known_from, text
+
+__all__ = ["MACHINE_SECONDS", "opens", "sends"]
+
+MACHINE_SECONDS = 10
+_BASE = ("customer_id", "message_id", "type", "occurred_at", "received_at")
+
+
+def sends(events: pl.DataFrame) -> pl.DataFrame:
+    """One row per send: its times, and the instants from which on it was known as opened by a person, as clicked."""
+    sent = events.filter(pl.col("type") == "send").select(*_BASE, "event_id")
+    opened = _responses(sent, events, "open").filter(~_flagged() & ~_too_fast())
+    clicked = _responses(sent, events, "click")
+    return sent.join(_earliest(opened, "opened_from"), on="event_id", how="left").join(
+        _earliest(clicked, "clicked_from"), on="event_id", how="left"
+    )
+
+
+def opens(events: pl.DataFrame) -> pl.DataFrame:
+    """One row per open: its times, `machine` (the sender says so), `machine_from` (known as a machine's from then on)."""
+    sent = events.filter(pl.col("type") == "send").select(*_BASE)
+    found = events.filter(pl.col("type") == "open").select(*_BASE, "event_id", machine=_flagged())
+    linked = found.select("customer_id", "message_id", "event_id", response_at="occurred_at")
+    fast = sent.join(linked, on=["customer_id", "message_id"], how="inner").filter(_too_fast())
+    return found.join(_earliest(fast.with_columns(known_from=known_from()), "machine_from"), on="event_id", how="left")
+
+
+def _responses(sent: pl.DataFrame, events: pl.DataFrame, kind: str) -> pl.DataFrame:
+    answers = events.filter(pl.col("type") == kind).select(
+        "customer_id", "message_id", "properties", response_at="occurred_at", known_from=known_from()
+    )
+    return sent.join(answers, on=["customer_id", "message_id"], how="inner")
+
+
+def _earliest(linked: pl.DataFrame, name: str) -> pl.DataFrame:
+    return linked.group_by("event_id").agg(pl.col("known_from").min().alias(name))
+
+
+def _flagged() -> pl.Expr:
+    return (text("machine") == "true").fill_null(False)
+
+
+def _too_fast() -> pl.Expr:
+    """Of a send's row with the `response_at` of an open."""
+    return pl.col("response_at") < pl.col("occurred_at") + pl.duration(seconds=MACHINE_SECONDS)
