@@ -88,8 +88,8 @@ def _load(verb: str) -> Any:
 
 def _teach(command: Any) -> None:
     """Show indented lines of a docstring (the examples) as they stand, and leave out the sections for programmers."""
-    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
-    shown = [each for each in paragraphs if not each.startswith(_NOT_HELP)]
+    text = inspect.cleandoc(command.help or "").replace("Example:\n\n", "Example:\n")
+    shown = [each for each in text.split("\n\n") if not each.startswith(_NOT_HELP)]
     command.help = "\n\n".join(f"\b\n{escape(each)}" if "\n " in f"\n{each}" else each for each in shown)
     for each in getattr(command, "commands", {}).values():
         _teach(each)

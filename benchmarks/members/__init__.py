@@ -1,0 +1,1 @@
+"""What can be measured, one file each: a module defines `benchmark = Benchmark(...)`."""
