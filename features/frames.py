@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import polars as pl
 
+from features.kernel.clock import from_micros
+from features.kernel.events import Event
 from features.kernel.ledger import EVENT_COLUMNS
 
-__all__ = ["EVENT_SCHEMA", "cents", "events_frame", "known", "spine_of"]
+__all__ = ["EVENT_SCHEMA", "cents", "events_frame", "known", "spine_of", "to_events"]
 
 _INSTANT = pl.Datetime("us", "UTC")
 
@@ -26,6 +29,20 @@ def events_frame(rows: Iterable[tuple[Any, ...]]) -> pl.DataFrame:
     wire = {name: pl.Int64 if dtype == _INSTANT else dtype for name, dtype in EVENT_SCHEMA.items()}
     frame = pl.DataFrame(list(rows), schema=wire, orient="row")
     return frame.with_columns(pl.col("occurred_at", "received_at").cast(_INSTANT))
+
+
+def to_events(frame: pl.DataFrame) -> Iterator[Event]:
+    """Rows of an event frame as events, in its order: the inverse of `events_frame`.
+
+    Raises:
+        InvalidEvent: a row breaks the contract of `features.kernel.events`.
+    """
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    wire = frame.select(EVENT_SCHEMA).with_columns(pl.col("occurred_at", "received_at").dt.timestamp("us"))
+    for row in wire.iter_rows(named=True):
+        row["occurred_at"], row["received_at"] = from_micros(row["occurred_at"]), from_micros(row["received_at"])
+        row["properties"] = decode(row["properties"]) if row["properties"] else {}
+        yield Event(**row)
 
 
 def spine_of(customers: Iterable[str], as_of: datetime) -> pl.DataFrame:

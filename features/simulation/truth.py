@@ -1,0 +1,115 @@
+"""The truth behind the market: the functions that generated it, to hold what models learn against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+
+from features.kernel.clock import to_micros
+from features.kernel.errors import NotFound
+from features.simulation.frame import DAY_MICROS
+from features.simulation.lives import (
+    LEAD,
+    Lives,
+    conversion_probability,
+    loss_probability,
+    order_probability,
+)
+from features.simulation.messages import HOURS, engagement, open_log_odds
+from features.simulation.people import People
+from features.simulation.processes import Floats, Ints, sigmoid
+
+__all__ = ["ACTIONS", "Truth"]
+
+ACTIONS = ("none", "reminder", "discount")
+"""What decision point `win_back` chooses from."""
+
+
+class Truth:
+    """What is true of each person at an instant, given their hidden state then: no model can know more.
+
+    Every method takes customer ids and answers in their order, float64. Probabilities over [as_of, as_of + days) are
+    exact for whole days. nan stands where the question does not apply (a churn probability of a lead).
+    """
+
+    def __init__(self, people: People, lives: Lives, start: datetime) -> None:
+        self._people, self._lives, self._start = people, lives, start
+        self._row = {name: i for i, name in enumerate(people.ids)}
+        self._responses = _responses(people)
+
+    def purchase_probability(self, ids: Sequence[str], as_of: datetime, days: float) -> Floats:
+        """P(at least one order in the window) [n].
+
+        Customers order as a Poisson process of rate `order_rate · season(t)` while active, .35 of it while fading,
+        none once lost (`features.simulation.lives.order_probability`). A lead's first order is its conversion.
+        """
+        at = self._days(as_of)
+        orders = order_probability(self._people, self._lives.state(at), at, days)
+        leads = conversion_probability(self._people, at, days)
+        return self._at(ids, np.where(self._lives.state(at) == LEAD, leads, orders))
+
+    def churn_probability(self, ids: Sequence[str], as_of: datetime, days: float) -> Floats:
+        """P(lost for good by the end of the window) [n], 1 for who is lost already, nan for who is no customer.
+
+        Hidden: active → fading with hazard exp(-.55·satisfaction + .3·thrift)/720 a day, fading → lost with 1/75. What
+        can be seen, "no order in the window", has probability 1 - `purchase_probability`.
+        """
+        at = self._days(as_of)
+        return self._at(ids, loss_probability(self._people, self._lives.state(at), days))
+
+    def lead_conversion_probability(self, ids: Sequence[str], as_of: datetime, days: float) -> Floats:
+        """P(a lead at `as_of` becomes a customer in the window) [n], nan for who is no lead then.
+
+        Hazard .0062·exp(source + company size + .8·intent)/(1 + age/60) a day, age in days since arrival.
+        """
+        at = self._days(as_of)
+        chance = conversion_probability(self._people, at, days)
+        return self._at(ids, np.where(self._lives.state(at) == LEAD, chance, np.nan))
+
+    def open_probability(self, ids: Sequence[str], as_of: datetime | None = None) -> Floats:
+        """P(the person themself opens a mail) by local hour of week of the send [n, 168], Monday 00:00 first.
+
+        sigmoid of `features.simulation.messages.open_log_odds`: a bump around the person's own hours. Of an engaged
+        person; with `as_of` times their engagement then (less for cooling leads, the fading and the lost).
+        """
+        rows = self._rows(ids)
+        chance = sigmoid(open_log_odds(self._people, rows[:, None], np.arange(HOURS)[None, :]))
+        if as_of is None:
+            return chance
+        return chance * engagement(self._lives, self._days(as_of), rows)[:, None]
+
+    def response(self, ids: Sequence[str], actions: Sequence[str]) -> Floats:
+        """P(an order within the reward window | action of `win_back`) [n, len(actions)].
+
+        log-odds: none -2.3 + .45·satisfaction; reminder -1.85 + .45·satisfaction + .3·interest; discount
+        -.92 + .3·satisfaction + .7·thrift: about .11, .16 and .30 on average.
+
+        Raises:
+            NotFound: a person or an action is not of this market.
+        """
+        for action in actions:
+            if action not in ACTIONS:
+                raise NotFound("is no action here", field="action", value=action, remedy=f"use one of {ACTIONS}")
+        return np.asarray(self._responses[self._rows(ids)][:, [ACTIONS.index(action) for action in actions]])
+
+    def _days(self, as_of: datetime) -> float:
+        return (to_micros(as_of) - to_micros(self._start)) / DAY_MICROS
+
+    def _at(self, ids: Sequence[str], values: Floats) -> Floats:
+        return values[self._rows(ids)]
+
+    def _rows(self, ids: Sequence[str]) -> Ints:
+        try:
+            return np.array([self._row[name] for name in ids], dtype=np.int64)
+        except KeyError as error:
+            raise NotFound(
+                "is nobody of this market", field="customer_id", value=error.args[0], remedy="use an id of its events"
+            ) from None
+
+
+def _responses(people: People) -> Floats:
+    calm, keen, thrifty = people.satisfaction, people.interest, people.thrift
+    log_odds = [-2.3 + 0.45 * calm, -1.85 + 0.45 * calm + 0.3 * keen, -0.92 + 0.3 * calm + 0.7 * thrifty]
+    return sigmoid(np.stack(log_odds, axis=1))
