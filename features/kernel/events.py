@@ -117,6 +117,6 @@ CLIENT_FIELDS = tuple(name for name in Event.__struct_fields__ if name != "recei
 _ENCODER = msgspec.json.Encoder(order="sorted")
 
 
-def body_hash(fields: dict[str, Any]) -> bytes:
+def body_hash(fields: dict[str, Any] | tuple[Any, ...]) -> bytes:
     """16 bytes by which two bodies under one id are compared; the order of keys does not matter."""
     return hashlib.blake2b(_ENCODER.encode(fields), digest_size=16).digest()

@@ -14,12 +14,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from features.kernel.errors import Busy
+from features.kernel.errors import Busy, Unavailable
 from features.kernel.ledger import Ledger
 
 __all__ = ["GroupCommit"]
 
 _Work = Callable[[Connection], Any]
+_Piece = tuple[_Work, "Future[Any]"]
 _MOST = 512
 
 
@@ -33,54 +34,78 @@ class GroupCommit:
 
     def __init__(self, ledger: Ledger, *, depth: int = 10_000) -> None:
         self._ledger = ledger
-        self._waiting: queue.Queue[tuple[_Work, Future[Any]] | None] = queue.Queue(depth)
+        self._waiting: queue.Queue[_Piece | None] = queue.Queue(depth)
+        self._handing_in = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
     def submit(self, work: _Work) -> Future[Any]:
         """Hand in `work(connection)`; its result arrives in the future once it is durable.
 
+        Work runs a second time, in a transaction of its own, when something else in its group failed; it must change
+        nothing but the ledger. Work whose future was cancelled before its turn is left out.
+
         Raises:
             Busy: too much is waiting already.
+            Unavailable: `close` was called.
         """
         future: Future[Any] = Future()
-        try:
-            self._waiting.put_nowait((work, future))
-        except queue.Full:
-            raise Busy("the ledger cannot keep up") from None
+        with self._handing_in:  # or a piece could slip in behind the end and wait for ever
+            if self._closed:
+                raise Unavailable("the ledger is closing")
+            try:
+                self._waiting.put_nowait((work, future))
+            except queue.Full:
+                raise Busy("the ledger cannot keep up") from None
         return future
 
     def close(self) -> None:
-        """Commit what is waiting, then stop."""
-        self._waiting.put(None)
+        """Commit what is waiting, then stop. Calling it again does nothing."""
+        with self._handing_in:
+            if not self._closed:
+                self._closed = True
+                self._waiting.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            group, last = [first], False
-            while len(group) < _MOST and not last:
-                try:
-                    following = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    last = True
-                else:
-                    group.append(following)
-            self._commit(group)
-            if last:
-                return
+        last = False
+        while not last:
+            first = self._waiting.get()
+            group, last = self._gathered(first)
+            # From here on a future cannot be cancelled, so that setting its result cannot fail.
+            self._commit([each for each in group if each[1].set_running_or_notify_cancel()])
 
-    def _commit(self, group: list[tuple[_Work, Future[Any]]]) -> None:
+    def _gathered(self, first: _Piece | None) -> tuple[list[_Piece], bool]:
+        """The first piece and what waits behind it, and whether the end was met."""
+        group: list[_Piece] = []
+        following = first
+        while following is not None:
+            group.append(following)
+            if len(group) == _MOST:
+                return group, False
+            try:
+                following = self._waiting.get_nowait()
+            except queue.Empty:
+                return group, False
+        return group, True
+
+    def _commit(self, group: list[_Piece]) -> None:
+        if not group:
+            return
         try:
             with self._ledger.transaction() as connection:
                 results = [work(connection) for work, _ in group]
         except Exception as error:  # noqa: BLE001  the edge of this thread: the caller gets it through the future
-            if len(group) > 1:  # one bad piece must not fail its neighbours: commit each alone
-                for each in group:
-                    self._commit([each])
-            else:
-                group[0][1].set_exception(error)
+            self._failed(group, error)
             return
         for (_, future), result in zip(group, results, strict=True):
             future.set_result(result)
+
+    def _failed(self, group: list[_Piece], error: Exception) -> None:
+        if len(group) == 1 or isinstance(error, Unavailable):  # alone, or nobody would fare better
+            for _, future in group:
+                future.set_exception(error)
+        else:  # one bad piece must not fail its neighbours: commit each alone
+            for each in group:
+                self._commit([each])

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, insert, select
+from sqlalchemy import Connection, Table, func, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from features.kernel import tables
 from features.kernel.clock import from_micros, now, to_micros
-from features.kernel.errors import Unavailable
-from features.kernel.events import CLIENT_FIELDS, Event, body_hash
+from features.kernel.database import Row, append_new, chunks, open_engine
+from features.kernel.errors import Conflict, Unavailable
+from features.kernel.events import Event, body_hash
 from features.kernel.records import Decision, Outcome, PolicyState, Receipt, Score
 
 __all__ = ["EVENT_COLUMNS", "Ledger"]
@@ -27,7 +27,6 @@ __all__ = ["EVENT_COLUMNS", "Ledger"]
 EVENT_COLUMNS = tuple(Event.__struct_fields__)
 """Columns of `Ledger.events`, in order; the two instants are microseconds, `properties` is JSON text or None."""
 
-_CHUNK = 5_000
 _JSON = msgspec.json.Encoder(order="sorted")
 
 
@@ -40,7 +39,7 @@ class Ledger:
     """
 
     def __init__(self, url: str, *, skew: timedelta = timedelta(minutes=5)) -> None:
-        self.engine = _engine(url)
+        self.engine = open_engine(url)
         self._writing = self.engine.execution_options(kairos_writes=True)
         self.skew = skew
         try:
@@ -67,44 +66,35 @@ class Ledger:
 
     def append_events(self, batch: Sequence[Event], connection: Connection | None = None) -> list[Receipt]:
         """Append events; one receipt an event, in order. Future-dated ones go to quarantine with a reason."""
-        receipts: list[Receipt | None] = [None] * len(batch)
-        good = [i for i, each in enumerate(batch) if not each.is_future(self.skew)]
-        late = [i for i, each in enumerate(batch) if each.is_future(self.skew)]
-        rows = [_event_row(batch[i]) for i in good]
-        for i, receipt in zip(good, self._append(tables.events, "event_id", rows, connection), strict=True):
-            receipts[i] = receipt
+        late = {i for i, each in enumerate(batch) if each.is_future(self.skew)}
         reason = f"dated more than {self.skew} ahead of its receipt"
-        rows = [_event_row(batch[i]) | {"reason": reason} for i in late]
-        for i, receipt in zip(late, self._append(tables.quarantine, "event_id", rows, connection), strict=True):
-            quarantined = receipt.status in ("accepted", "duplicate")
-            receipts[i] = Receipt(receipt.id, "quarantined", reason) if quarantined else receipt
-        return [receipt for receipt in receipts if receipt is not None]
+        with self._within(connection) as own:
+            good = append_new(own, tables.events, [_event_row(each) for i, each in enumerate(batch) if i not in late])
+            if not late:
+                return good
+            held = append_new(own, tables.quarantine, [(*_event_row(batch[i]), reason) for i in sorted(late)])
+        accepted, refused = iter(good), (_quarantined(each, reason) for each in held)
+        return [next(refused if i in late else accepted) for i in range(len(batch))]
 
     def append_outcomes(self, batch: Sequence[Outcome], connection: Connection | None = None) -> list[Receipt]:
         """Append outcomes, idempotent by `outcome_id`."""
-        return self._append(tables.outcomes, "outcome_id", [_hashed(_timed(each)) for each in batch], connection)
+        with self._within(connection) as own:
+            return append_new(own, tables.outcomes, [_outcome_row(each) for each in batch])
 
     # -- what Kairos said ------------------------------------------------------------------------------------------
 
     def append_decisions(self, batch: Sequence[Decision], connection: Connection | None = None) -> list[Receipt]:
         """Append decisions, idempotent by `request_id`: a repeat is a `duplicate`; read the first with `decision`."""
-        rows = [
-            {
-                "request_id": each.request_id,
-                "body_hash": body_hash({"point": each.decision_point, "customer": each.customer_id}),
-                "decision_id": each.decision_id,
-                "customer_id": each.customer_id,
-                "decision_point": each.decision_point,
-                "row": _JSON.encode(each).decode(),
-                "decided_at": to_micros(each.decided_at),
-            }
-            for each in batch
-        ]
-        return self._append(tables.decisions, "request_id", rows, connection)
+        with self._within(connection) as own:
+            return append_new(own, tables.decisions, [_decision_row(each) for each in batch])
 
     def append_scores(self, batch: Sequence[Score], connection: Connection | None = None) -> None:
         """Append the log of served scores."""
-        rows = [_timed(each) | {"features": _JSON.encode(each.features).decode()} for each in batch]
+        rows = [
+            msgspec.structs.asdict(each)
+            | {"features": _JSON.encode(each.features).decode(), "scored_at": to_micros(each.scored_at)}
+            for each in batch
+        ]
         if rows:
             with self._within(connection) as each:
                 each.execute(insert(tables.scores), rows)
@@ -113,7 +103,7 @@ class Ledger:
         """Append a learner's state.
 
         Raises:
-            IntegrityError: another learner published this version first.
+            Conflict: another learner published this version first.
         """
         row = {
             "decision_point": state.decision_point,
@@ -121,8 +111,13 @@ class Ledger:
             "version": state.version,
             "row": _JSON.encode(state).decode(),
         }
-        with self.transaction() as connection:
-            connection.execute(insert(tables.states), [row])
+        try:
+            with self.transaction() as connection:
+                connection.execute(insert(tables.states), [row])
+        except IntegrityError:
+            raise Conflict(
+                "another learner published this version first", field=state.policy, value=state.version
+            ) from None
 
     def record(self, who: str, what: str, detail: dict[str, Any]) -> None:
         """Append one line to the audit trail."""
@@ -138,7 +133,7 @@ class Ledger:
         if customers is None:
             yield from self._stream(select(*columns).order_by(tables.events.c.seq))
             return
-        for ids in _chunks(sorted(set(customers))):
+        for ids in chunks(sorted(set(customers))):
             query = select(*columns).where(tables.events.c.customer_id.in_(ids)).order_by(tables.events.c.seq)
             yield from self._stream(query)
 
@@ -150,6 +145,18 @@ class Ledger:
         with self.engine.connect() as connection:
             rows = connection.execute(query.order_by(table.c.seq)).all()
         return [(seq, msgspec.json.decode(row, type=Decision)) for seq, row in rows]
+
+    def recent_decisions(self, decision_point: str, customer_id: str, *, since: datetime) -> list[Decision]:
+        """A customer's decisions at one point from an instant on, in ledger order: what caps are counted over."""
+        table = tables.decisions
+        query = select(table.c.row).where(
+            table.c.customer_id == customer_id,
+            table.c.decision_point == decision_point,
+            table.c.decided_at >= to_micros(since),
+        )
+        with self.engine.connect() as connection:
+            rows = connection.execute(query.order_by(table.c.seq)).scalars().all()
+        return [msgspec.json.decode(row, type=Decision) for row in rows]
 
     def decision(self, *, request_id: str | None = None, decision_id: str | None = None) -> Decision | None:
         """The decision of one request or id, or None."""
@@ -164,7 +171,7 @@ class Ledger:
         table, found = tables.outcomes, dict[str, list[Outcome]]()
         columns = [table.c[name] for name in Outcome.__struct_fields__]
         with self.engine.connect() as connection:
-            for ids in _chunks(list(decision_ids)):
+            for ids in chunks(list(decision_ids)):
                 query = select(*columns).where(table.c.decision_id.in_(ids))
                 query = query if upto is None else query.where(table.c.seq <= upto)
                 for row in connection.execute(query.order_by(table.c.seq)):
@@ -180,6 +187,14 @@ class Ledger:
         with self.engine.connect() as connection:
             row = connection.execute(query.order_by(table.c.version.desc()).limit(1)).scalar()
         return None if row is None else msgspec.json.decode(row, type=PolicyState)
+
+    def states(self, decision_point: str, policy: str) -> list[PolicyState]:
+        """Every published state of a learner, oldest first."""
+        table = tables.states
+        query = select(table.c.row).where(table.c.decision_point == decision_point, table.c.policy == policy)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query.order_by(table.c.version)).scalars().all()
+        return [msgspec.json.decode(row, type=PolicyState) for row in rows]
 
     def scores(self, problem: str, *, since: datetime | None = None) -> list[Score]:
         """The logged scores of a problem since an instant, in ledger order."""
@@ -224,79 +239,26 @@ class Ledger:
             for part in connection.execute(query).partitions(50_000):
                 yield [tuple(row) for row in part]
 
-    def _append(
-        self, table: Table, key: str, rows: list[dict[str, Any]], connection: Connection | None
-    ) -> list[Receipt]:
-        if not rows:
-            return []
-        if connection is not None:
-            return _insert_new(connection, table, key, rows)
-        try:
-            with self.transaction() as own:
-                return _insert_new(own, table, key, rows)
-        except IntegrityError:  # another process appended one of these ids since we looked: look again
-            with self.transaction() as own:
-                return _insert_new(own, table, key, rows)
+
+def _quarantined(receipt: Receipt, reason: str) -> Receipt:
+    return receipt if receipt.status == "conflict" else Receipt(receipt.id, "quarantined", reason)
 
 
-def _insert_new(connection: Connection, table: Table, key: str, rows: list[dict[str, Any]]) -> list[Receipt]:
-    seen: dict[str, bytes] = {}
-    for ids in _chunks([row[key] for row in rows]):
-        query = select(table.c[key], table.c.body_hash).where(table.c[key].in_(ids))
-        seen.update({found_key: bytes(found_hash) for found_key, found_hash in connection.execute(query)})
-    receipts, fresh = [], []
-    for row in rows:
-        known = seen.get(row[key])
-        if known is None:
-            seen[row[key]] = row["body_hash"]
-            fresh.append(row)
-        status = "accepted" if known is None else "duplicate" if known == row["body_hash"] else "conflict"
-        reason = "this id was used before with another body" if status == "conflict" else None
-        receipts.append(Receipt(row[key], status, reason))
-    if fresh:
-        connection.execute(insert(table), fresh)
-    return receipts
+def _event_row(each: Event) -> Row:
+    occurred = to_micros(each.occurred_at)
+    links = (each.account_id, each.channel, each.campaign, each.message_id, each.decision_id)
+    properties = _JSON.encode(each.properties).decode() if each.properties else None
+    rest = (*links, each.amount, each.currency, properties)
+    said = body_hash((each.event_id, each.customer_id, each.type, occurred, *rest))
+    return (each.event_id, said, each.customer_id, each.type, occurred, to_micros(each.received_at), *rest)
 
 
-def _timed(record: Outcome | Score) -> dict[str, Any]:
-    row = msgspec.structs.asdict(record)
-    return {name: to_micros(value) if isinstance(value, datetime) else value for name, value in row.items()}
+def _outcome_row(each: Outcome) -> Row:
+    said = (each.decision_id, each.kind, each.value, to_micros(each.occurred_at))
+    return (each.outcome_id, body_hash(said), *said)
 
 
-def _hashed(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"body_hash": body_hash(row)}
-
-
-def _event_row(each: Event) -> dict[str, Any]:
-    row = msgspec.structs.asdict(each)
-    row["occurred_at"], row["received_at"] = to_micros(each.occurred_at), to_micros(each.received_at)
-    row["properties"] = _JSON.encode(each.properties).decode() if each.properties else None
-    row["body_hash"] = body_hash({name: row[name] for name in CLIENT_FIELDS})
-    return row
-
-
-def _chunks(ids: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(ids), _CHUNK):
-        yield ids[start : start + _CHUNK]
-
-
-def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
-        return create_engine(url)
-    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 30})
-
-    @event.listens_for(engine, "connect")
-    def _durable(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # SQLAlchemy begins; the driver must not
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(
-        connection: Connection,
-    ) -> None:  # a writer that starts as a reader can deadlock: take the lock first
-        writes = connection.get_execution_options().get("kairos_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
+def _decision_row(each: Decision) -> Row:
+    asked = body_hash((each.decision_point, each.customer_id))
+    ids = (each.decision_id, each.customer_id, each.decision_point)
+    return (each.request_id, asked, *ids, _JSON.encode(each).decode(), to_micros(each.decided_at))

@@ -1,0 +1,98 @@
+"""SQL beneath the ledger: a durable engine, and appending that tells what is new from a repeat and from a conflict.
+
+Writers take turns, in SQLite by its nature, in PostgreSQL by an advisory lock: so sequences appear in their order, and
+a reader that has seen sequence n will never meet a smaller one later. Learners fold by that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
+
+from features.kernel.records import Receipt
+
+__all__ = ["append_new", "chunks", "open_engine"]
+
+Row = tuple[Any, ...]
+"""Values of a keyed table's columns but `seq`, in order: the key first, then the hash of the body."""
+
+_CHUNK = 5_000
+_WRITERS = 0x6B6169726F73  # the advisory lock's number, "kairos"
+
+
+def open_engine(url: str) -> Engine:
+    """An engine whose transactions, if begun with the option `kairos_writes`, are durable and take turns."""
+    if not url.startswith("sqlite"):
+        engine = create_engine(url)
+        event.listen(engine, "begin", _begin_elsewhere)
+        return engine
+    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": 30})
+    event.listen(engine, "connect", _make_durable)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def append_new(connection: Connection, table: Table, rows: Sequence[Row]) -> list[Receipt]:
+    """Append the rows whose key is new, within the caller's writing transaction; one receipt a row, in order."""
+    if not rows:
+        return []
+    names = [column.name for column in table.columns if column.name != "seq"]
+    holder = "?" if connection.dialect.name == "sqlite" else "%s"
+    statement = (
+        f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join([holder] * len(names))}) "
+        f"ON CONFLICT ({names[0]}) DO NOTHING"
+    )
+    before = connection.execute(select(func.max(table.c.seq))).scalar() or 0
+    # Straight to the driver: SQLAlchemy's handling of parameters costs more than the insert itself.
+    done = connection.exec_driver_sql(statement, list(rows))
+    if done.rowcount == len(rows):
+        return [Receipt(row[0], "accepted") for row in rows]
+    return _told_apart(connection, table, rows, before)
+
+
+def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Ids in portions that fit a query's parameters."""
+    for start in range(0, len(ids), _CHUNK):
+        yield ids[start : start + _CHUNK]
+
+
+def _told_apart(connection: Connection, table: Table, rows: Sequence[Row], before: int) -> list[Receipt]:
+    """Receipts where some keys were known already, or stand in the batch twice."""
+    key, stored = table.c[table.columns.keys()[1]], dict[str, tuple[bytes, int]]()
+    for ids in chunks([row[0] for row in rows]):
+        query = select(key, table.c.body_hash, table.c.seq).where(key.in_(ids))
+        stored.update({found: (bytes(body), seq) for found, body, seq in connection.execute(query)})
+    receipts, fresh = [], {found for found, (_, seq) in stored.items() if seq > before}
+    for row in rows:
+        if row[0] in fresh:
+            fresh.remove(row[0])
+            receipts.append(Receipt(row[0], "accepted"))
+        elif stored[row[0]][0] == row[1]:
+            receipts.append(Receipt(row[0], "duplicate"))
+        else:
+            receipts.append(Receipt(row[0], "conflict", "this id was used before with another body"))
+    return receipts
+
+
+def _make_durable(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy begins; the driver must not
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer that starts as a reader can deadlock with another: take the lock first.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if _writes(connection) else "BEGIN")
+
+
+def _begin_elsewhere(connection: Connection) -> None:
+    if _writes(connection):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+
+
+def _writes(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get("kairos_writes", False))
