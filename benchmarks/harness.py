@@ -106,29 +106,33 @@ def compare(
     ours, theirs = kairos.answer(), peer.answer()
     if not equal(ours, theirs):
         raise UnequalAnswers(f"{name}: {kairos.name} says {_short(ours)}, {peer.name} says {_short(theirs)}")
-    costs: dict[str, list[float]] = {"kairos": [], "peer": []}
-    for turn in range(repeats):
-        sides = [("kairos", kairos), ("peer", peer)]
-        for key, side in sides if turn % 2 == 0 else reversed(sides):  # neither is always first
-            gc.collect()
-            costs[key].append(side.cost())
-    ratios = [theirs / ours for ours, theirs in zip(costs["kairos"], costs["peer"], strict=True)]
+    costs = _by_turns(kairos, peer, repeats)
+    medians = {key: statistics.median(each) for key, each in costs.items()}
     both = {"kairos": {"is": kairos.name} | kairos.settings, "peer": {"is": peer.name} | peer.settings}
     return Result(
         name=name,
-        ratio=statistics.median(ratios),
-        kairos=statistics.median(costs["kairos"]),
-        peer=statistics.median(costs["peer"]),
+        **medians,
         unit=unit,
         repeats=repeats,
         machine=machine(),
         settings=(settings or {}) | both,
-        spread={key: Spread(min(each), max(each)) for key, each in (costs | {"ratio": ratios}).items()},
+        spread={key: Spread(min(each), max(each)) for key, each in costs.items()},
     )
 
 
+def _by_turns(kairos: Side, peer: Side, repeats: int) -> dict[str, list[float]]:
+    """Costs of both sides and their ratio, one a repetition; neither side is always first."""
+    costs: dict[str, list[float]] = {"kairos": [], "peer": []}
+    for turn in range(repeats):
+        sides = [("kairos", kairos), ("peer", peer)]
+        for key, side in sides if turn % 2 == 0 else reversed(sides):
+            gc.collect()
+            costs[key].append(side.cost())
+    return costs | {"ratio": [peer / ours for ours, peer in zip(costs["kairos"], costs["peer"], strict=True)]}
+
+
 def per_call(work: Callable[[], object], *, seconds: float, scale: float = 1.0) -> Callable[[], float]:
-    """A `Side.cost`: the mean time of `work()` over as many calls as fit into `seconds` (one at least), times `scale`."""
+    """A `Side.cost`: the mean time of a call, over as many as fit into `seconds` (one at least), times `scale`."""
 
     def cost() -> float:
         calls, started = 0, time.perf_counter()

@@ -8,7 +8,7 @@ import typer
 
 from cli import console
 from cli.console import JsonOption
-from features.drift.evidently_report import DriftColumn
+from features.drift.evidently_report import DriftColumn, DriftReport
 from features.kernel.clock import parse_instant
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
@@ -41,19 +41,13 @@ def run(
     finally:
         ledger.close()
     if as_json:
-        console.print_json(
-            {
-                "problem": problem,
-                "html": found.html,
-                "json": found.json,
-                "rows_reference": found.rows_reference,
-                "rows_current": found.rows_current,
-                "share": found.share,
-                "drifted": found.drifted,
-                "columns": len(found.columns),
-            }
-        )
-        return
+        summary = {name: getattr(found, name) for name in ("html", "json", "rows_reference", "rows_current", "share")}
+        console.print_json({"problem": problem, "columns": len(found.columns), "drifted": found.drifted} | summary)
+    else:
+        _show(problem, found)
+
+
+def _show(problem: str, found: DriftReport) -> None:
     rows = [_row(each) for each in found.drifted]
     title = f"{problem}: {len(rows)} of {len(found.columns)} columns drifted, {found.rows_current:,} customers"
     console.table(title, ["column", "test", ">statistic", ">threshold", ">missing then", ">missing now"], rows)
