@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-__all__ = ["JsonOption", "Step", "err", "out", "print_json", "step", "table"]
+__all__ = ["JsonOption", "Step", "as_json", "err", "out", "print_json", "step", "table"]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 
@@ -102,9 +102,14 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     out.print(shown)
 
 
+def as_json(value: object) -> str:
+    """Structs, dataclasses, dicts, instants, NumPy numbers as indented JSON; not-a-number becomes null."""
+    return msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=2).decode()
+
+
 def print_json(value: object) -> None:
-    """Structs, dataclasses, dicts, instants, NumPy numbers: indented JSON on stdout; not-a-number becomes null."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=_plain), indent=2).decode())
+    """The value as JSON on stdout."""
+    typer.echo(as_json(value))
 
 
 def _plain(value: Any) -> Any:
