@@ -156,6 +156,11 @@ class DecisionPoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return tuple(dict.fromkeys((*self.context, *(each.feature for each in self.rules))))
 
     @property
+    def window(self) -> timedelta:
+        """How long a decision waits for its outcome."""
+        return self.reward.window
+
+    @property
     def cap_window(self) -> timedelta:
         """How far back the caps look: the past decisions a decision must be given."""
         return max((each.window for each in self.caps), default=timedelta(0))

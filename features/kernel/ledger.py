@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Table, func, insert, select
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from features.kernel import tables
 from features.kernel.clock import from_micros, now, to_micros
@@ -57,8 +57,8 @@ class Ledger:
         try:
             with self._writing.begin() as connection:
                 yield connection
-        except IntegrityError:
-            raise
+        except (DataError, IntegrityError):
+            raise  # the rows are at fault, not the ledger
         except SQLAlchemyError as error:
             raise Unavailable(f"the ledger did not take the rows: {error}") from error
 
@@ -142,7 +142,7 @@ class Ledger:
         table = tables.decisions
         query = select(table.c.seq, table.c.row).where(table.c.decision_point == decision_point, table.c.seq > after)
         query = query if upto is None else query.where(table.c.seq <= upto)
-        with self.engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(query.order_by(table.c.seq)).all()
         return [(seq, msgspec.json.decode(row, type=Decision)) for seq, row in rows]
 
@@ -154,7 +154,7 @@ class Ledger:
             table.c.decision_point == decision_point,
             table.c.decided_at >= to_micros(since),
         )
-        with self.engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(query.order_by(table.c.seq)).scalars().all()
         return [msgspec.json.decode(row, type=Decision) for row in rows]
 
@@ -162,7 +162,7 @@ class Ledger:
         """The decision of one request or id, or None."""
         table = tables.decisions
         by = table.c.request_id == request_id if request_id is not None else table.c.decision_id == decision_id
-        with self.engine.connect() as connection:
+        with self._reading() as connection:
             row = connection.execute(select(table.c.row).where(by)).scalar()
         return None if row is None else msgspec.json.decode(row, type=Decision)
 
@@ -170,7 +170,7 @@ class Ledger:
         """Outcomes by decision id, in ledger order, those with sequence ≤ `upto` only."""
         table, found = tables.outcomes, dict[str, list[Outcome]]()
         columns = [table.c[name] for name in Outcome.__struct_fields__]
-        with self.engine.connect() as connection:
+        with self._reading() as connection:
             for ids in chunks(list(decision_ids)):
                 query = select(*columns).where(table.c.decision_id.in_(ids))
                 query = query if upto is None else query.where(table.c.seq <= upto)
@@ -184,7 +184,7 @@ class Ledger:
         table = tables.states
         query = select(table.c.row).where(table.c.decision_point == decision_point, table.c.policy == policy)
         query = query if version is None else query.where(table.c.version == version)
-        with self.engine.connect() as connection:
+        with self._reading() as connection:
             row = connection.execute(query.order_by(table.c.version.desc()).limit(1)).scalar()
         return None if row is None else msgspec.json.decode(row, type=PolicyState)
 
@@ -192,7 +192,7 @@ class Ledger:
         """Every published state of a learner, oldest first."""
         table = tables.states
         query = select(table.c.row).where(table.c.decision_point == decision_point, table.c.policy == policy)
-        with self.engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(query.order_by(table.c.version)).scalars().all()
         return [msgspec.json.decode(row, type=PolicyState) for row in rows]
 
@@ -201,7 +201,7 @@ class Ledger:
         table = tables.scores
         query = select(*(table.c[name] for name in Score.__struct_fields__)).where(table.c.problem == problem)
         query = query if since is None else query.where(table.c.scored_at >= to_micros(since))
-        with self.engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(query.order_by(table.c.seq)).all()
         return [
             Score(
@@ -216,15 +216,23 @@ class Ledger:
 
     def mark(self, table: Table) -> int:
         """The greatest sequence in a table, 0 when empty."""
-        with self.engine.connect() as connection:
+        with self._reading() as connection:
             return connection.execute(select(func.max(table.c.seq))).scalar() or 0
 
     def count(self, table: Table) -> int:
         """Rows in a table."""
-        with self.engine.connect() as connection:
+        with self._reading() as connection:
             return connection.execute(select(func.count()).select_from(table)).scalar() or 0
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise Unavailable(f"the ledger cannot be read: {error}") from error
 
     @contextmanager
     def _within(self, connection: Connection | None) -> Iterator[Connection]:
@@ -235,8 +243,8 @@ class Ledger:
                 yield own
 
     def _stream(self, query: Any) -> Iterator[list[tuple[Any, ...]]]:
-        with self.engine.connect().execution_options(stream_results=True) as connection:
-            for part in connection.execute(query).partitions(50_000):
+        with self._reading() as connection:
+            for part in connection.execute(query.execution_options(stream_results=True)).partitions(50_000):
                 yield [tuple(row) for row in part]
 
 
