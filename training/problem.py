@@ -17,12 +17,13 @@ from features.kernel.card import Candidates
 __all__ = ["Label", "Population", "Problem"]
 
 Population = Callable[[pl.DataFrame, datetime], pl.DataFrame]
-"""(events, cutoff T) -> frame with `customer_id`: who the question is asked about, known from events before T."""
+"""(events, cutoff T) -> frame with `customer_id`, each once: whom the question is about, known from events before T."""
 
 Label = Callable[[pl.DataFrame, pl.DataFrame, datetime, timedelta], pl.DataFrame]
 """(events, population, cutoff T, horizon) -> frame with `customer_id`, `label` (0 or 1), and `candidate` if it has any.
 
-Reads events in [T, T + horizon) only."""
+Reads events in [T, T + horizon) only, of the people of the population only; what it must know of them from before T
+(a time zone) stands in further columns of the population."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,23 @@ class Problem:
 
     name: str
     question: str
+    """May say `{days}`, the horizon."""
     population: Population
     label: Label
     horizon: timedelta
     features: tuple[str, ...]
     """References `view:feature`, or `view:*` for a whole view."""
     baseline: tuple[str, ...]
-    """Columns of the simple model to beat: a logistic regression on these references alone."""
+    """Columns of the simple model to beat: a logistic regression on these references or candidate columns alone."""
     needs: tuple[str, ...]
     """Event types without which the question cannot be asked; where one is absent the problem is skipped by name."""
     metric: str = "auc"
     kind: Literal["binary", "candidates"] = "binary"
     candidates: Candidates | None = None
     monotone: dict[str, int] = field(default_factory=dict)
-    """+1 or -1 by reference, where the direction is known beforehand."""
+    """+1 or -1 by reference or candidate column, where the direction is known beforehand."""
+
+    @property
+    def asked(self) -> str:
+        """The question with its horizon in words."""
+        return self.question.format(days=self.horizon.days)

@@ -1,0 +1,24 @@
+"""The promotion gates: one file, one check. `judge()` asks them all."""
+
+from __future__ import annotations
+
+import sys
+
+from features.kernel.discover import discover
+from training.gate import Evidence, Finding, Gate
+
+__all__ = ["all_gates", "judge"]
+
+
+def all_gates() -> dict[str, Gate]:
+    """Every gate by name, sorted.
+
+    >>> sorted(all_gates()) >= ["beats_baseline", "calibrated", "time_order"]
+    True
+    """
+    return discover(sys.modules[__name__], "gate", Gate)
+
+
+def judge(evidence: Evidence) -> tuple[Finding, ...]:
+    """What every gate says of a model."""
+    return tuple(each.judge(evidence) for each in all_gates().values())

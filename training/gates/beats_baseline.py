@@ -1,0 +1,16 @@
+"""A model must be better than the simple one, and surely so: the whole interval of the gain lies above zero."""
+
+from __future__ import annotations
+
+from training.gate import Answer, Evidence, Gate, failed, passed
+
+__all__ = ["gate"]
+
+
+def _check(evidence: Evidence) -> Answer:
+    gain = evidence.evaluation.gain
+    figure = f"{gain.name} better by {gain.value:+.4f} than the baseline (95 % {gain.low:+.4f} to {gain.high:+.4f})"
+    return passed(figure) if gain.low > 0 else failed(figure)
+
+
+gate = Gate(code="KT101", title="beats its baseline", severity="refuse", check=_check)
