@@ -62,7 +62,7 @@ class Journey:
                 answers = await self._ask(client, audience[start : start + batch], number)
                 converted = await self._report(client, answers)
                 rounds.append(Round(number, len(answers), converted, _preference(answers)))
-                closes = max(datetime.fromisoformat(each["decided_at"]) for each in answers) + self.point.window
+                closes = max(datetime.fromisoformat(each["decided_at"]) for each in answers) + self.point.reward.window
                 learn(self.ledger, self.point, closes + timedelta(seconds=1))
                 await _refreshed()
                 shown = ", ".join(f"{action} {share:.2f}" for action, share in rounds[-1].preference.items())

@@ -1,0 +1,102 @@
+"""What a marketing system sees: an event is sent, scores follow, one of them is explained."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.panel import Panel
+
+from cli import console
+from cli.console import Step
+from cli.demo.calls import Service
+from features.kernel.errors import Unavailable
+
+__all__ = ["Live", "score_one", "show"]
+
+_WITHIN = 10.0
+_SLACK = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """One customer, scored on every problem before and after an event, and one score explained."""
+
+    customer: str
+    before: dict[str, dict[str, Any]]
+    after: dict[str, dict[str, Any]]
+    seconds_until_seen: float
+    explained: str
+    explanation: dict[str, Any]
+
+
+def score_one(service: Service, customer: str, problems: list[str], *, now: datetime, at: Step) -> Live:
+    """Score a customer, send a visit to the pricing page and an order, and score again once they show.
+
+    Raises:
+        Unavailable: the order did not show in the scores within ten seconds.
+    """
+    before = _all_scores(service, customer, problems)
+    visit = {"customer_id": customer, "occurred_at": now.isoformat()}
+    page = {"type": "page_view", "properties": {"page": "pricing", "session": "demo"}}
+    order = {"type": "order", "amount": 59.0, "currency": "EUR", "properties": {"items": 1, "discount": 0.0}}
+    service.post(
+        "/v1/events",
+        {
+            "events": [visit | page | {"event_id": f"demo-visit-{i}"} for i in range(3)]
+            + [visit | order | {"event_id": "demo-order", "occurred_at": (now + timedelta(milliseconds=1)).isoformat()}]
+        },
+    )
+    started = time.perf_counter()
+    after = _all_scores(service, customer, problems)
+    while all(after[name]["probability"] == before[name]["probability"] for name in problems):
+        if time.perf_counter() - started > _WITHIN:
+            raise Unavailable(f"the events of {customer} did not show in the scores within {_WITHIN:.0f} s")
+        time.sleep(0.05)
+        after = _all_scores(service, customer, problems)
+    seconds = time.perf_counter() - started
+    explained = "propensity" if "propensity" in problems else problems[0]
+    explanation = service.explanation(explained, {"customer_id": customer})
+    at.note = f"events showed in the score after {seconds:.2f} s"
+    return Live(customer, before, after, seconds, explained, explanation)
+
+
+def _all_scores(service: Service, customer: str, problems: list[str]) -> dict[str, dict[str, Any]]:
+    return {name: service.scores(name, [{"customer_id": customer}])[0] for name in problems}
+
+
+def show(live: Live) -> None:
+    """Print the scores before and after, and the explanation with its sum."""
+    rows = [
+        (
+            name,
+            f"{live.before[name]['probability']:.3f}",
+            f"{live.after[name]['probability']:.3f}",
+            _best(each),
+            each["rung"],
+        )
+        for name, each in live.after.items()
+    ]
+    title = f"Customer {live.customer}, before and {live.seconds_until_seen:.2f} s after an order"
+    console.table(title, ["problem", ">before", ">after", "best", "rung"], rows)
+    console.out.print(Panel(reasons(live.explanation), title=f"Why {live.explained}?", expand=False))
+
+
+def reasons(explanation: dict[str, Any]) -> str:
+    """The strongest reasons of an explanation in words, and the sum that proves them."""
+    points = sum(each["points"] for each in explanation["reasons"])
+    reference, probability = explanation["reference_probability"], explanation["probability"]
+    if abs(reference + points - probability) > _SLACK:
+        raise AssertionError(f"reasons sum to {reference + points}, not to {probability}")
+    strongest = sorted(explanation["reasons"], key=lambda each: -abs(each["points"]))[:5]
+    rest = points - sum(each["points"] for each in strongest)
+    lines = [f"• {each['text']}" for each in strongest]
+    lines.append(f"• everything else ({100 * rest:+.1f} points)")
+    lines.append(f"{100 * reference:.1f} % on average {100 * points:+.1f} points = {100 * probability:.1f} %")
+    return "\n".join(lines)
+
+
+def _best(score: dict[str, Any]) -> str:
+    return str(score["best"]["label"]) if score.get("best") else ""

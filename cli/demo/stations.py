@@ -1,0 +1,99 @@
+"""The stations of the loop before the service: record, define, compute, learn, materialise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import polars as pl
+from features.store import FeatureStore
+
+from cli.console import Step
+from cli.demo.world import World
+from features import history
+from features.frames import spine_of, to_events
+from features.kernel.card import Cutoffs
+from features.kernel.errors import NotEnoughData
+from features.kernel.ledger import Ledger
+from features.kernel.settings import Settings
+from training import cutoffs, dataset, pipeline
+from training.pipeline import Trained
+from training.problem import Problem
+from training.problems import all_problems
+
+__all__ = ["Learnt", "compute_features", "learn_models", "materialise", "problems_of", "record", "record_events"]
+
+_BATCH = 20_000
+
+Asked = list[tuple[Problem, Cutoffs | NotEnoughData]]
+"""Each problem with the cutoffs at which it is asked, or with what the data lack for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """The models of a run, and why a problem has none."""
+
+    trained: list[Trained]
+    skipped: dict[str, str]
+
+
+def record_events(ledger: Ledger, events: pl.DataFrame, at: Step) -> None:
+    """Append a frame of events to the ledger, in batches."""
+    for start in range(0, len(events), _BATCH):
+        ledger.append_events(list(to_events(events.slice(start, _BATCH))))
+        at(min(start + _BATCH, len(events)), len(events))
+
+
+def record(world: World, settings: Settings, ledger: Ledger, at: Step) -> None:
+    """The world's events into the ledger and the columnar history."""
+    record_events(ledger, world.events, at)
+    history.write(settings, world.events)
+    at.note = f"{len(world.events):,} events of {world.events['customer_id'].n_unique():,} people"
+
+
+def problems_of(world: World) -> Asked:
+    """Every problem with the cutoffs at which this world can be asked it, or with what it lacks."""
+    found: Asked = []
+    for problem in all_problems().values():
+        asked = replace(problem, horizon=world.horizons.get(problem.name, problem.horizon))
+        try:
+            found.append((asked, cutoffs.for_problem(world.start, world.now, asked.horizon)))
+        except NotEnoughData as lacking:
+            found.append((asked, lacking))
+    return found
+
+
+def compute_features(world: World, asked: Asked, store: FeatureStore, at: Step) -> None:
+    """Every view for those asked about at each label cutoff, and for everyone at `world.now`, into the offline store."""
+    plans = [(problem, plan) for problem, plan in asked if isinstance(plan, Cutoffs)]
+    wanted = dataset.spine([each for each, _ in plans], world.events, [plan for _, plan in plans])
+    parts = [*wanted.partition_by("as_of"), spine_of(world.events["customer_id"].unique().sort(), world.now)]
+    for done, part in enumerate(parts, 1):
+        store.backfill(world.events, part)
+        at(done, len(parts))
+    at.note = f"{sum(map(len, parts)):,} rows at {len(parts)} instants"
+
+
+def learn_models(
+    world: World, asked: Asked, settings: Settings, store: FeatureStore, *, trials: int, at: Step
+) -> Learnt:
+    """Train, calibrate, evaluate, gate and register each problem that this world can be asked."""
+    trained: list[Trained] = []
+    skipped: dict[str, str] = {}
+    for done, (problem, window) in enumerate(asked):
+        at(done, len(asked), problem.name)
+        if isinstance(window, NotEnoughData):
+            skipped[problem.name] = str(window)
+            continue
+        try:
+            rows = dataset.build(problem, world.events, store, window)
+            trained.append(pipeline.train(problem, rows, settings, trials=trials))
+        except NotEnoughData as lacking:
+            skipped[problem.name] = str(lacking)
+    at.note = f"{len(trained)} problems trained, {sum(each.promoted for each in trained)} promoted to champion"
+    return Learnt(trained, skipped)
+
+
+def materialise(world: World, store: FeatureStore, at: Step) -> None:
+    """The features as of `world.now` into Redis."""
+    rows = store.materialize(world.now)
+    at.note = f"{sum(rows.values()):,} rows of {len(rows)} views"

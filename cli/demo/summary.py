@@ -1,0 +1,82 @@
+"""What the demo says at its end: models against baselines, the bandit against the split, where everything is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from rich.panel import Panel
+
+from cli import console
+from features.drift.evidently_report import DriftReport
+from features.kernel.card import Card, Metric
+
+__all__ = ["drift_table", "models_table", "places"]
+
+
+def models_table(cards: Sequence[Card], champions: Mapping[str, bool], skipped: Mapping[str, str]) -> None:
+    """One line a problem: baseline and model with interval, lift at the top decile, calibration error."""
+    rows = []
+    for card in cards:
+        auc, lift = card.metric("auc"), card.metric("lift_top_decile")
+        rows.append(
+            (
+                card.problem,
+                f"{card.base_rate:.3f}",
+                _baseline(auc),
+                f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]",
+                f"{lift.value:.2f} [{lift.low:.2f}, {lift.high:.2f}]",
+                f"{card.metric('ece').value:.3f}",
+                "champion" if champions[card.problem] else "refused",
+            )
+        )
+    columns = [
+        "problem",
+        ">base rate",
+        ">baseline AUC",
+        ">AUC [95 %]",
+        ">lift, top decile",
+        ">calibration error",
+        "gate",
+    ]
+    console.table("Models, on later time than they were trained on", columns, rows)
+    for problem, reason in skipped.items():
+        console.out.print(f"  skipped {problem}: {reason}", markup=False)
+
+
+def _baseline(metric: Metric) -> str:
+    return "" if metric.baseline is None else f"{metric.baseline:.3f}"
+
+
+def drift_table(report: DriftReport, shifted: Sequence[str]) -> None:
+    """The columns that drifted, and those that the market is known to have shifted."""
+    rows = [
+        (
+            each.column,
+            each.test,
+            "" if each.statistic is None else f"{each.statistic:.3f}",
+            f"{each.threshold:.3g}",
+            "yes" if each.column in shifted else "",
+        )
+        for each in report.columns
+        if each.drifted or each.column in shifted
+    ]
+    columns = ["drifted column", "test", ">statistic", ">threshold", "shifted by the market"]
+    title = f"Drift: {len(report.drifted)} of {len(report.columns)} columns"
+    console.table(title, columns if shifted else columns[:-1], rows if shifted else [row[:-1] for row in rows])
+
+
+def places(home: Path, now: datetime, tracking_uri: str, report: DriftReport | None) -> None:
+    """Where to look further, as commands that can be pasted."""
+    environment = f"KAIROS_HOME={home} KAIROS_NOW={now:%Y-%m-%dT%H:%M:%SZ}"
+    lines = [
+        "API      " + f"{environment} .venv/bin/kairos up",
+        "         then http://127.0.0.1:8321/docs",
+        "MLflow   " + f".venv/bin/mlflow ui --backend-store-uri {tracking_uri}",
+        "         then http://127.0.0.1:5000",
+    ]
+    if report is not None:
+        lines += ["drift    " + f"{report.html}"]
+    lines += ["summary  " + f"{home / 'demo.json'}"]
+    console.out.print(Panel("\n".join(lines), title="Look further", expand=False), soft_wrap=True)
