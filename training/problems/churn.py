@@ -24,7 +24,7 @@ def _population(events: pl.DataFrame, cutoff: datetime) -> pl.DataFrame:
 
 def _label(events: pl.DataFrame, population: pl.DataFrame, cutoff: datetime, horizon: timedelta) -> pl.DataFrame:
     stayed = happened(population, within(events, cutoff, horizon, "order"))
-    return stayed.with_columns(1 - pl.col("label"))
+    return stayed.with_columns((1 - pl.col("label")).alias("label"))
 
 
 problem = Problem(
