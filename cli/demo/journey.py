@@ -41,8 +41,8 @@ class Round:
 class Journey:
     """Drives one decision point of a running service.
 
-    A real journey waits a reward window for each outcome. Here the window of each batch is closed at once, by running the
-    learner as of the window's end: the same code as `kairos learn --as-of`.
+    A real journey waits a reward window for each outcome. Here the window of each batch is closed at once, by running
+    the learner as of the window's end: the same code as `kairos learn --as-of`.
     """
 
     url: str
@@ -79,7 +79,8 @@ class Journey:
                     "customer_id": customer,
                     "decision_point": self.point.name,
                 }
-                return _json(await client.post("/v1/next-best-action", json=body))
+                answer: dict[str, Any] = _json(await client.post("/v1/next-best-action", json=body))
+                return answer
 
         return list(await asyncio.gather(*(one(each) for each in customers)))
 

@@ -82,7 +82,7 @@ def _serve(
     with console.step(f"Score the latest {len(items):,} rows over HTTP") as at:
         scores = [each["probability"] for each in service.scores(problem, items)]
         auc = float(roc_auc_score(latest["label"].to_numpy(), scores))
-        at.note = f"AUC {auc:.3f}, mean {np.mean(scores):.3f}, base rate {latest['label'].mean():.3f}"
+        at.note = f"AUC {auc:.3f}, mean {np.mean(scores):.3f}, base rate {np.mean(latest['label'].to_numpy()):.3f}"
     explanation = service.explanation(problem, items[int(np.argmax(scores))])
     with console.step("Report drift with Evidently") as at:
         until_logged(ledger, problem, clock.from_micros(0), len(items))

@@ -9,10 +9,11 @@ from pathlib import Path
 from rich.panel import Panel
 
 from cli import console
+from decisioning.verdict import Rate, Verdict
 from features.drift.evidently_report import DriftReport
 from features.kernel.card import Card, Metric
 
-__all__ = ["drift_table", "models_table", "places"]
+__all__ = ["drift_table", "models_table", "places", "verdict_table"]
 
 
 def models_table(cards: Sequence[Card], champions: Mapping[str, bool], skipped: Mapping[str, str]) -> None:
@@ -80,3 +81,21 @@ def places(home: Path, now: datetime, tracking_uri: str, report: DriftReport | N
         lines += ["drift    " + f"{report.html}"]
     lines += ["summary  " + f"{home / 'demo.json'}"]
     console.out.print(Panel("\n".join(lines), title="Look further", expand=False), soft_wrap=True)
+
+
+def verdict_table(found: Verdict, *, answer_is_real: bool) -> None:
+    """The groups' rates, what the learner came to prefer, and each comparison in a sentence."""
+    rows = [(each.name, f"{each.n:,}", f"{each.conversions:,}", _interval(each)) for each in found.groups]
+    title = f"Journey {found.decision_point}: {found.decisions:,} decisions"
+    console.table(title, ["group", ">customers", ">converted", ">rate [95 %]"], rows)
+    for each in found.comparisons:
+        power = "" if each.power is None else f" (power {each.power:.2f})"
+        console.out.print(f"  {each.sentence}{power}", markup=False)
+    if not answer_is_real:
+        console.out.print(
+            "  Nothing was really sent, so there is no difference to find: this is an A/A test.", markup=False
+        )
+
+
+def _interval(rate: Rate) -> str:
+    return "" if rate.rate is None else f"{rate.rate:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
