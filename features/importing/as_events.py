@@ -5,8 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from features.frames import EVENT_SCHEMA
-from features.importing.fate import BUILT_IN, Named, built_in, counted, first_name, refusals, unusable_id
+from features.importing.fate import Named, built_in, counted, first_name, refusals, unusable_id
 from features.importing.imported import Imported
+from features.importing.reasons import OF_EVENTS
 from features.importing.schema import EventRecipe, Use
 from features.importing.sql import aggregate, condition
 from features.importing.table import source_of, typed
@@ -14,7 +15,6 @@ from features.kernel.events import MAX_ID
 
 __all__ = ["read_events"]
 
-_REASONS = tuple(name for name in BUILT_IN if name not in ("missing_id", "missing_label", "unlisted_label"))
 _JOIN = ":"
 
 
@@ -37,7 +37,7 @@ def read_events(recipe: EventRecipe, raw: pl.DataFrame) -> Imported:
         used[f"{use.reason} as {use.event}"] = int(good["_lines"].sum())
         refused.append(pl.repeat("unusable_amount", int(bad["_lines"].sum()), dtype=pl.String, eager=True))
     events = pl.concat([*made, _profiles(recipe, rows)])
-    names = [*(each.reason for each in recipe.refused), *_REASONS]
+    names = [*(each.reason for each in recipe.refused), *OF_EVENTS]
     named = {source_of(recipe, name) for name in recipe.columns}
     return Imported(
         recipe=recipe.name,
@@ -113,8 +113,9 @@ def _aggregated(recipe: EventRecipe, use: Use, path: str, rows: pl.DataFrame) ->
         *(each.cast(pl.String).alias(name) for name, each in fields.items()),
         *(each.alias(name) for name, each in inside.items()),
     )
+    finite = [pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in inside if grouped[name].dtype.is_float()]
     negative = (pl.col("amount") < 0) if use.event in ("order", "refund") else pl.lit(False)
-    return grouped.with_columns(
+    return grouped.with_columns(finite).with_columns(
         pl.lit(use.event).alias("type"),
         pl.col("occurred_at").alias("received_at"),
         pl.lit(recipe.currency if use.amount else None, pl.String).alias("currency"),
@@ -144,7 +145,7 @@ def _profiles(recipe: EventRecipe, rows: pl.DataFrame) -> pl.DataFrame:
     seen = (
         rows.filter(pl.col("_refused").is_null())
         .sort("customer", "at", "row")
-        .select("customer", "at", *(pl.col(recipe.profile[each[3:]]).cast(pl.String).alias(each) for each in names))
+        .select("customer", "at", *(pl.col(recipe.profile[each[3:]]).alias(each) for each in names))
         .with_columns(pl.col(names).forward_fill().over("customer"))
         .unique(["customer", "at"], keep="last", maintain_order=True)
         .filter(pl.any_horizontal(pl.col(names).is_not_null()))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
-from features.importing.fate import BUILT_IN, Named, built_in, counted, first_name, refusals, unusable_id
+from features.importing.fate import Named, built_in, counted, first_name, refusals, unusable_id
 from features.importing.imported import Imported, SnapshotColumn, SnapshotInfo
+from features.importing.reasons import OF_SNAPSHOTS
 from features.importing.schema import SnapshotRecipe
-from features.importing.table import BAD_TIME, source_of, typed
+from features.importing.table import BAD_TIME, as_text, source_of, typed
 
 __all__ = ["read_snapshot"]
 
-_NEVER = ("missing_customer", "missing_amount", "unusable_amount", "no_rule_fits")
-_REASONS = tuple(name for name in BUILT_IN if name not in _NEVER)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -23,7 +22,7 @@ def read_snapshot(recipe: SnapshotRecipe, raw: pl.DataFrame) -> Imported:
         InvalidRecipe: a column is not of the type the recipe says.
     """
     rows = _dated(recipe, typed(recipe, raw))
-    label = raw[recipe.label.column].cast(pl.String).str.strip_chars()
+    label = as_text(raw[recipe.label.column]).str.strip_chars()
     unknown = label.is_null() | label.is_in(["", *recipe.missing])
     answer = pl.lit(label.eq(recipe.label.positive))
     rows = rows.with_columns(
@@ -39,7 +38,7 @@ def read_snapshot(recipe: SnapshotRecipe, raw: pl.DataFrame) -> Imported:
         ("unlisted_label", pl.lit(~label.is_in([recipe.label.positive, recipe.label.negative]))),
     ]
     rows = rows.with_columns(first_name(named).alias("_refused"))
-    names = [*(each.reason for each in recipe.refused), *_REASONS]
+    names = [*(each.reason for each in recipe.refused), *OF_SNAPSHOTS]
     kept = rows.filter(pl.col("_refused").is_null())
     table = kept.select(
         pl.col("_id").alias("id"), pl.col("_as_of").alias("as_of"), pl.col("_label").alias("label"), *_features(recipe)

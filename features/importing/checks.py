@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from zoneinfo import available_timezones
 
-from features.importing import fate
+from features.importing.reasons import BUILT_IN
 from features.importing.schema import EventRecipe, Recipe, SnapshotRecipe, Use, did_you_mean
 from features.importing.sql import aggregate, condition
+from features.importing.table import is_number
 from features.kernel.errors import InvalidRecipe
 from features.kernel.events import EVENT_TYPES
 
@@ -22,8 +23,13 @@ def check_common(recipe: Recipe) -> None:
     _known_zone(recipe.time_zone)
     for name, column in recipe.columns.items():
         path = f"columns.{name}"
-        if not name.isidentifier() or name == "row":
-            raise InvalidRecipe("cannot be a field's name", field=path, value=name, remedy="use letters, digits and _")
+        if not name.isidentifier() or name.startswith("_") or name == "row":
+            raise InvalidRecipe(
+                "cannot be a field's name",
+                field=path,
+                value=name,
+                remedy="use letters, digits and _, first a letter; row is taken",
+            )
         if column.type == "time" and recipe.file.format == "csv":
             if not column.format:
                 raise InvalidRecipe("is missing", field=f"{path}.format", remedy='say how, e.g. "%Y-%m-%d %H:%M:%S"')
@@ -33,9 +39,11 @@ def check_common(recipe: Recipe) -> None:
                     field="time_zone",
                     remedy="name the zone, like Europe/London",
                 )
-        if column.missing and column.type == "number":
-            _numbers(column.missing, f"{path}.missing")
-    reasons: list[str] = [*fate.BUILT_IN]
+        for text in column.missing if column.type == "number" else ():
+            if not is_number(text):
+                remedy = "the column is of type number; `missing` of the recipe takes any text"
+                raise InvalidRecipe("is no number", field=f"{path}.missing", value=text, remedy=remedy)
+    reasons: list[str] = [*BUILT_IN]
     for i, each in enumerate(recipe.refused):
         path = f"refused[{i}]"
         _new_reason(each.reason, reasons, f"{path}.reason")
@@ -59,7 +67,7 @@ def check_events(recipe: EventRecipe) -> None:
             )
     if not recipe.used:
         raise InvalidRecipe("is empty", field="used", remedy="say which rows become which event")
-    reasons = [*fate.BUILT_IN, "profile", *(each.reason for each in recipe.refused)]
+    reasons = [*BUILT_IN, "profile", *(each.reason for each in recipe.refused)]
     for i, use in enumerate(recipe.used):
         _new_reason(use.reason, reasons, f"used[{i}].reason")
         _check_use(recipe, use, f"used[{i}]")
@@ -170,11 +178,3 @@ def _new_reason(reason: str, taken: list[str], path: str) -> None:
     if not reason or reason in taken:
         raise InvalidRecipe("is empty or taken", field=path, value=reason, remedy=f"not one of {', '.join(taken)}")
     taken.append(reason)
-
-
-def _numbers(texts: tuple[str, ...], path: str) -> None:
-    for text in texts:
-        try:
-            float(text)
-        except ValueError:
-            raise InvalidRecipe("is no number", field=path, value=text, remedy="the column is of type number") from None

@@ -12,23 +12,7 @@ from features.importing.sql import condition
 from features.importing.table import BAD_NUMBER, BAD_TIME
 from features.kernel.events import MAX_ID
 
-__all__ = ["BUILT_IN", "built_in", "counted", "first_name", "refusals", "unusable_id", "unusable_time"]
-
-BUILT_IN = {
-    "unparsable_date": "a time is there but cannot be read, or never was (clocks going forward)",
-    "unparsable_number": "a number is there but cannot be read, or is infinite",
-    "missing_customer": "no customer id, and no rule of the recipe says so",
-    "missing_date": "no time",
-    "date_out_of_range": "a time outside 1970 to 2261",
-    "unusable_id": f"an id of more than {MAX_ID} characters, or with NUL in it",
-    "missing_amount": "no amount where the event needs one",
-    "unusable_amount": "an amount below zero, or not finite, after summing up",
-    "no_rule_fits": "no `used` rule holds",
-    "missing_id": "a snapshot without an id",
-    "missing_label": "a snapshot without an outcome",
-    "unlisted_label": "an outcome that is neither the positive nor the negative value",
-}
-"""Reasons every recipe has without saying so, in the order they are tried, after the recipe's own."""
+__all__ = ["built_in", "counted", "first_name", "refusals", "unusable_id", "unusable_time"]
 
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 

@@ -8,6 +8,7 @@ from typing import Literal
 import polars as pl
 
 from features.frames import EVENT_SCHEMA
+from features.importing.reasons import BUILT_IN
 
 __all__ = ["Imported", "SnapshotColumn", "SnapshotInfo"]
 
@@ -86,6 +87,11 @@ class Imported:
     def rows_used(self) -> int:
         """Rows that became an event, a part of one, or a snapshot."""
         return sum(self.used.values())
+
+    @property
+    def named_counts(self) -> dict[str, int]:
+        """`counts` worth showing: the recipe's own reasons always, those every recipe has where they held."""
+        return {reason: rows for reason, rows in self.counts.items() if rows or reason not in BUILT_IN}
 
     @property
     def feature_columns(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from polars.exceptions import PolarsError
 from features.importing.schema import Column, EventRecipe, FileFormat, Recipe, SnapshotRecipe, did_you_mean
 from features.kernel.errors import InvalidRecipe, NotFound
 
-__all__ = ["BAD_NUMBER", "BAD_TIME", "read_table", "source_of", "typed"]
+__all__ = ["BAD_NUMBER", "BAD_TIME", "as_text", "is_number", "read_table", "source_of", "typed"]
 
 BAD_TIME = "_bad_time"
 BAD_NUMBER = "_bad_number"
@@ -64,7 +64,7 @@ def typed(recipe: Recipe, raw: pl.DataFrame) -> pl.DataFrame:
         given = raw[source_of(recipe, name)]
         path = f"columns.{name}"
         try:
-            plain = _without_missing(given, (*recipe.missing, *column.missing))
+            plain = _without_missing(given, (*recipe.missing, *column.missing), number=column.type == "number")
             value = _as_type(plain, column, recipe.time_zone, path)
         except PolarsError as error:
             raise InvalidRecipe(
@@ -77,6 +77,15 @@ def typed(recipe: Recipe, raw: pl.DataFrame) -> pl.DataFrame:
         values.append(value.alias(name))
     rows = pl.int_range(1, raw.height + 1, eager=True).alias("row")
     return pl.DataFrame([*values, rows, *(each.alias(name) for name, each in bad.items())])
+
+
+def as_text(given: pl.Series) -> pl.Series:
+    """Text; a whole float without its point: 17850.0 is what spreadsheets make of the id 17850."""
+    if not given.dtype.is_float():
+        return given.cast(pl.String)
+    whole = given.cast(pl.Int64, strict=False)
+    text = pl.when(whole.cast(pl.Float64) == given).then(whole.cast(pl.String)).otherwise(given.cast(pl.String))
+    return pl.select(text).to_series()
 
 
 def _csv(file: FileFormat, path: Path) -> pl.DataFrame:
@@ -117,20 +126,18 @@ def _has_columns(recipe: EventRecipe | SnapshotRecipe, frame: pl.DataFrame) -> N
             raise InvalidRecipe("the file has no such column", field=path, value=name, remedy=remedy)
 
 
-def _without_missing(given: pl.Series, missing: tuple[str, ...]) -> pl.Series:
-    """Null for what means "not known": NaN, empty text, and the recipe's `missing` values."""
-    if given.dtype.is_float():
-        given = given.fill_nan(None)
-    text = given if given.dtype == pl.String else None
-    if text is None and isinstance(given.dtype, (pl.Categorical, pl.Enum)):
-        text = given.cast(pl.String)
-    if text is not None:
-        given = text.str.strip_chars()
+def _without_missing(given: pl.Series, missing: tuple[str, ...], *, number: bool) -> pl.Series:
+    """Null for what means "not known": empty text, NaN, and the recipe's `missing` values."""
+    if isinstance(given.dtype, (pl.Categorical, pl.Enum)):
+        given = given.cast(pl.String)
+    nothing = pl.repeat(False, len(given), eager=True)
+    if given.dtype == pl.String:
+        given = given.str.strip_chars()
         nothing = given.is_in(["", *missing])
-    elif given.dtype.is_numeric():
-        nothing = given.cast(pl.Float64).is_in([float(each) for each in missing if _is_number(each)])
-    else:
-        return given
+    if given.dtype.is_numeric() or number:
+        figure = given.cast(pl.Float64, strict=False)
+        unknown = figure.is_nan() | figure.is_in([float(each) for each in missing if is_number(each)])
+        nothing = nothing | unknown.fill_null(False)
     return pl.select(pl.when(~nothing).then(given)).to_series()
 
 
@@ -139,15 +146,8 @@ def _as_type(given: pl.Series, column: Column, zone: str, path: str) -> pl.Serie
         return _as_time(given, column.format, zone, path)
     if column.type == "number":
         number = given.cast(pl.Float64, strict=False)
-        if given.dtype == pl.String:  # the text "nan" is a missing number, not an unreadable one: see _number
-            number = number.fill_nan(None)
         return pl.select(pl.when(number.is_finite()).then(number)).to_series()
-    if column.type == "id" and given.dtype.is_float():  # 17850.0 is what spreadsheets make of the id 17850
-        whole = given.cast(pl.Int64, strict=False)
-        return pl.select(
-            pl.when(whole.cast(pl.Float64) == given).then(whole.cast(pl.String)).otherwise(given.cast(pl.String))
-        ).to_series()
-    return given.cast(pl.String)
+    return as_text(given)
 
 
 def _as_time(given: pl.Series, form: str, zone: str, path: str) -> pl.Series:
@@ -173,7 +173,8 @@ def _as_time(given: pl.Series, form: str, zone: str, path: str) -> pl.Series:
     return local.dt.convert_time_zone("UTC")
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text reads as a number."""
     try:
         float(text)
     except ValueError:
