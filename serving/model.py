@@ -120,7 +120,7 @@ class Booster:
 
     def _names(self) -> tuple[str, ...]:
         buffers = [ctypes.create_string_buffer(_NAME_BYTES) for _ in range(self.width)]
-        pointers = (ctypes.c_char_p * self.width)(*map(ctypes.addressof, buffers))
+        pointers = (ctypes.c_char_p * self.width)(*(ctypes.cast(each, ctypes.c_char_p) for each in buffers))
         count, longest = ctypes.c_int(), ctypes.c_size_t()
         _call(
             "LGBM_BoosterGetFeatureNames",

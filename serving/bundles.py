@@ -1,0 +1,135 @@
+"""Model bundles from disk: what the champion's pointer names, verified, kept while a newer one is broken.
+
+A bundle is `<folder>/<problem>/<version>/{model.txt,card.json}`; `<folder>/<problem>/champion.json` holds
+`{"version": …}` and is replaced atomically by training. A worker looks again at most once a second, off the request's
+path; an answer is always computed by one whole bundle, the old or the new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from features.kernel.card import Card, column_name, load_card
+from features.kernel.discover import pick
+from features.kernel.errors import InvalidInput, KairosError
+from serving.model import Booster
+
+__all__ = ["Bundle", "Models", "load_bundle"]
+
+_log = logging.getLogger(__name__)
+
+
+class _Pointer(msgspec.Struct, frozen=True):
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A card and its model. `booster` is None where the model is broken and only its card could be trusted."""
+
+    card: Card
+    booster: Booster | None
+    refs: tuple[str, ...]
+    """Every feature reference read for one customer: the card's features, then those of its candidate columns."""
+    codes: dict[str, dict[str, int]]
+    """Code of each category value, by reference."""
+
+
+def _bundle(card: Card, booster: Booster | None) -> Bundle:
+    columns = card.candidates.columns if card.candidates else ()
+    refs = [each.ref for each in card.features] + [ref for column in columns for ref in column.refs]
+    codes = {each.ref: {v: i for i, v in enumerate(each.vocabulary)} for each in card.features if each.vocabulary}
+    return Bundle(card, booster, tuple(dict.fromkeys(refs)), codes)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read and verify one bundle: the model's SHA-256 is the card's, and its columns are the card's, in order.
+
+    Raises:
+        InvalidInput: a file is missing, damaged, or does not belong to the other.
+    """
+    try:
+        card, text = load_card(folder / "card.json"), (folder / "model.txt").read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"cannot be read: {error.strerror}", field=str(error.filename)) from error
+    found = hashlib.sha256(text).hexdigest()
+    if found != card.model_sha256:
+        raise InvalidInput(
+            "is not the model of its card: SHA-256 differs",
+            field=str(folder / "model.txt"),
+            value=found,
+            remedy="publish the bundle again",
+        )
+    booster = Booster(text)
+    columns = card.candidates.columns if card.candidates else ()
+    expected = tuple(column_name(each.ref) for each in card.features) + tuple(each.name for each in columns)
+    if tuple(map(column_name, booster.names)) != tuple(map(column_name, expected)):
+        raise InvalidInput("has other columns than its card", field=str(folder / "model.txt"), value=booster.names)
+    return _bundle(card, booster)
+
+
+class Models:
+    """The served bundles by problem. `refresh()` follows the pointers; reading never touches the disk.
+
+    Args:
+        folder: `settings.models`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._bundles: dict[str, Bundle] = {}
+        self.faults: dict[str, str] = {}
+        """By problem: why its newest bundle is not served. Empty when all is well."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The problems that can be answered, sorted."""
+        return tuple(sorted(self._bundles))
+
+    def get(self, problem: str) -> Bundle:
+        """The bundle served for a problem.
+
+        Raises:
+            NotFound: there is none; the message names the problems there are.
+        """
+        return pick(self._bundles, problem, field="problem")
+
+    def refresh(self) -> None:
+        """Load what a pointer newly names. Never raises for a bad bundle: it keeps the last good one and says why."""
+        bundles, faults = dict(self._bundles), {}
+        for pointer in sorted(self._folder.glob("*/champion.json")):
+            problem = pointer.parent.name
+            served = bundles.get(problem)
+            try:
+                version = msgspec.json.decode(pointer.read_bytes(), type=_Pointer).version
+                if served is None or served.booster is None or served.card.version != version:
+                    bundles[problem] = load_bundle(pointer.parent / version)
+            except (KairosError, msgspec.MsgspecError, OSError) as error:
+                faults[problem] = str(error)
+                if served is None and (fallback := _fallback(pointer.parent)):
+                    bundles[problem] = fallback
+        for problem in faults.keys() - self.faults.keys():
+            _log.warning("the newest bundle of %s is not served: %s", problem, faults[problem])
+        self._bundles, self.faults = bundles, faults
+
+
+def _fallback(folder: Path) -> Bundle | None:
+    """The newest other bundle of a problem that verifies; else its newest readable card alone; else None."""
+    cards: list[tuple[Card, Path]] = []
+    for path in folder.glob("*/card.json"):
+        try:
+            cards.append((load_card(path), path.parent))
+        except (KairosError, OSError):
+            continue  # damaged: reported by its pointer, if any names it
+    cards.sort(key=lambda each: each[0].trained_at, reverse=True)
+    for _, path in cards:
+        try:
+            return load_bundle(path)
+        except KairosError:
+            continue
+    return _bundle(cards[0][0], None) if cards else None

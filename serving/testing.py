@@ -1,0 +1,122 @@
+"""Small real parts for tests and benchmarks, so that nobody patches: a store in memory, a bundle from a model."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from features.kernel.card import Calibration, Card, CardFeature, Cutoffs, save_card
+from features.kernel.clock import now
+from features.kernel.errors import Unavailable
+from features.vectors import Vectors
+
+__all__ = ["MemoryStore", "publish", "simple_card"]
+
+_KEYS = ("customer_id", "as_of")
+
+
+class MemoryStore:
+    """A `serving.online.Store` in a dictionary; `away` makes it unreachable, `delay` (seconds) slow."""
+
+    def __init__(self) -> None:
+        self._views: dict[str, dict[str, tuple[datetime, dict[str, Any]]]] = {}
+        self.away = False
+        self.delay = 0.0
+
+    def push(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        """Keep the rows of each view's frame; the greater `as_of` wins."""
+        self._reach()
+        for view, frame in frames.items():
+            rows = self._views.setdefault(view, {})
+            for row in frame.iter_rows(named=True):
+                customer, as_of = row["customer_id"], row["as_of"]
+                if customer not in rows or rows[customer][0] <= as_of:
+                    rows[customer] = as_of, {name: value for name, value in row.items() if name not in _KEYS}
+
+    def put(self, customer: str, values: Mapping[str, float | str | None], as_of: datetime | None = None) -> None:
+        """Keep values of one customer by reference `view:feature`."""
+        for ref, value in values.items():
+            view, _, name = ref.partition(":")
+            _, row = self._views.setdefault(view, {}).get(customer, (None, {}))
+            self._views[view][customer] = as_of or now(), row | {name: value}
+
+    def read_vectors(self, ids: Sequence[str], refs: Sequence[str]) -> Vectors:
+        """See `features.vectors.VectorReader`."""
+        self._reach()
+        views = dict.fromkeys(ref.partition(":")[0] for ref in refs)
+        instant = now()
+        values: list[list[float | str | None]] = []
+        ages, known = np.full(len(ids), np.nan), np.zeros(len(ids), np.bool_)
+        for i, customer in enumerate(ids):
+            rows = {view: self._views[view][customer] for view in views if customer in self._views.get(view, {})}
+            values.append([rows[v][1].get(name) if v in rows else None for v, _, name in map(_split, refs)])
+            if rows:
+                known[i], ages[i] = True, max((instant - as_of).total_seconds() for as_of, _ in rows.values())
+        return Vectors(values, ages, known)
+
+    def _reach(self) -> None:
+        if self.delay:
+            time.sleep(self.delay)
+        if self.away:
+            raise Unavailable("the store is away")
+
+
+def simple_card(problem: str, refs: Sequence[str], text: bytes, **other: Any) -> Card:
+    """A card with little in it for a model's text; `other` replaces any of its fields.
+
+    Args:
+        problem: its name.
+        refs: features, in the model's order, each a number.
+        text: the bytes of `model.txt`.
+    """
+    instant = now()
+    card = Card(
+        problem=problem,
+        version="1",
+        kind="binary",
+        source="store",
+        question=f"{problem}?",
+        headline="made for a test",
+        horizon_days=30,
+        features=tuple(CardFeature(ref=ref, dtype="float32") for ref in refs),
+        calibration=Calibration(
+            method="logistic", log_odds=(-4.0, 0.0, 4.0), probability=(0.02, 0.4, 0.95), largest_error=0.01
+        ),
+        base_rate=0.3,
+        reference_probability=0.35,
+        default_features=dict.fromkeys(refs, 0.0),
+        metrics=(),
+        baseline="none",
+        cutoffs=Cutoffs(train=(instant,), validation=(instant,), test=(instant,)),
+        rows={"train": 0},
+        data_hash="",
+        membership_hash="",
+        model_sha256=hashlib.sha256(text).hexdigest(),
+        trained_at=instant,
+    )
+    return msgspec.structs.replace(card, **other)
+
+
+def publish(models: Path, card: Card, text: bytes) -> Path:
+    """Write a bundle and point `champion.json` to it, as training does; its folder."""
+    folder = models / card.problem / card.version
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.txt").write_bytes(text)
+    save_card(card, folder / "card.json")
+    pointer = models / card.problem / "champion.json"
+    fresh = pointer.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode({"version": card.version}))
+    fresh.replace(pointer)
+    return folder
+
+
+def _split(ref: str) -> tuple[str, str, str]:
+    return ref.partition(":")
