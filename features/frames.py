@@ -38,7 +38,7 @@ def to_events(frame: pl.DataFrame) -> Iterator[Event]:
         InvalidEvent: a row breaks the contract of `features.kernel.events`.
     """
     decode = msgspec.json.Decoder(dict[str, Any]).decode
-    wire = frame.select(EVENT_SCHEMA).with_columns(pl.col("occurred_at", "received_at").dt.timestamp("us"))
+    wire = frame.select(*EVENT_SCHEMA).with_columns(pl.col("occurred_at", "received_at").dt.timestamp("us"))
     for row in wire.iter_rows(named=True):
         row["occurred_at"], row["received_at"] = from_micros(row["occurred_at"]), from_micros(row["received_at"])
         row["properties"] = decode(row["properties"]) if row["properties"] else {}

@@ -103,6 +103,10 @@ def simulate(seed: int = 7, people: int = 3000, months: int = 30) -> Market:
 
     Raises:
         InvalidInput: fewer than 10 people or less than 2 months.
+
+    >>> market = simulate(people=50, months=3)
+    >>> market.end.isoformat(), market.truth.response(["c00001"], ["none", "discount"]).shape
+    ('2024-08-01T00:00:00+00:00', (1, 2))
     """
     for name, value, least in (("people", people, 10), ("months", months, 2)):
         if value < least:

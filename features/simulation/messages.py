@@ -25,13 +25,13 @@ _INSTANT = pl.Datetime("us", "UTC")
 _PEAKS = ((7.5, 9.0), (20.0, 20.5), (19.0, 11.0))
 """Best hour on working days and at the weekend of the types morning, evening, weekend."""
 _WEIGHTS = ((1.0, 0.35), (1.0, 0.55), (0.3, 1.1))
-_CONCENTRATION = 4.0
+_CONCENTRATION = 3.0
 
 
 def open_log_odds(people: People, who: Ints | slice, hour: Ints) -> Floats:
     """Log-odds that an engaged person opens a mail sent at local hour of week `hour` (Monday 00:00 = 0).
 
-    floor + sharpness · weight · exp(4·(cos(2π(h + ½ - peak - shift)/24) - 1)), with weight and peak by type and by
+    floor + sharpness · weight · exp(3·(cos(2π(h + ½ - peak - shift)/24) - 1)), with weight and peak by type and by
     working day or weekend. `who` and `hour` broadcast.
     """
     weekend = (hour >= 120).astype(np.int64)
@@ -39,7 +39,7 @@ def open_log_odds(people: People, who: Ints | slice, hour: Ints) -> Floats:
     peak = np.array(_PEAKS)[kind, weekend] + people.peak_shift[who]
     angle = 2 * np.pi * (hour % 24 + 0.5 - peak) / 24
     bump = np.array(_WEIGHTS)[kind, weekend] * np.exp(_CONCENTRATION * (np.cos(angle) - 1))
-    return np.asarray(-2.4 + 0.55 * people.interest[who] + people.sharpness[who] * bump)
+    return np.asarray(-2.6 + 0.55 * people.interest[who] + people.sharpness[who] * bump)
 
 
 def engagement(lives: Lives, at: Floats | float, who: Ints | slice = slice(None)) -> Floats:

@@ -13,7 +13,7 @@ __all__ = ["COMPANY_SIZES", "INDUSTRIES", "PLACES", "SOURCES", "People", "draw_p
 
 SOURCES = ("organic", "paid_search", "social", "referral", "event")
 _SOURCE_SHARE = (0.30, 0.25, 0.20, 0.15, 0.10)
-_SOURCE_EFFECT = (0.1, -0.1, -0.6, 0.7, 0.3)
+_SOURCE_EFFECT = (0.1, -0.2, -0.8, 0.8, 0.4)
 
 PLACES = (
     ("DE", "Europe/Berlin", 1.0),
@@ -30,10 +30,10 @@ _PLACE_SHARE = (0.24, 0.18, 0.18, 0.10, 0.09, 0.09, 0.07, 0.05)
 
 COMPANY_SIZES = ("1-10", "11-50", "51-200", "201-1000", "1001+")
 _SIZE_SHARE = (0.32, 0.28, 0.20, 0.13, 0.07)
-_SIZE_EFFECT = (-0.5, 0.0, 0.4, 0.7, 0.4)
+_SIZE_EFFECT = (-0.6, 0.0, 0.5, 0.8, 0.5)
 INDUSTRIES = ("retail", "software", "manufacturing", "finance", "health", "education")
 
-_CUSTOMERS_AT_START = 0.45
+_CUSTOMERS_AT_START = 0.42
 _LAST_ARRIVAL = 15.0  # days before the end: everyone has been seen for a while
 _COMPANY = 0.7
 _KNOWN_EARLY = 0.6
@@ -118,10 +118,10 @@ def draw_people(rng: np.random.Generator, n: int, days: float) -> People:
         satisfaction=satisfaction,
         thrift=thrift,
         interest=interest,
-        appeal=np.array(_SOURCE_EFFECT)[source] + size_effect + 0.8 * intent,
+        appeal=np.array(_SOURCE_EFFECT)[source] + size_effect + 0.9 * intent,
         order_rate=rng.gamma(1.4, 0.015, n),
         log_value=rng.normal(3.9, 0.5, n) + 0.4 * size_effect,
         chronotype=rng.choice(3, n, p=(0.42, 0.36, 0.22)),
         peak_shift=rng.normal(0.0, 1.3, n),
-        sharpness=rng.normal(2.8, 0.35, n),
+        sharpness=rng.normal(3.0, 0.35, n),
     )

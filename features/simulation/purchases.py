@@ -1,4 +1,4 @@
-"""Orders and refunds."""
+"""What people buy: orders at their own pace, by season and time of day, with discounts, and what they return."""
 
 from __future__ import annotations
 

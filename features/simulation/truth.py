@@ -62,7 +62,7 @@ class Truth:
     def lead_conversion_probability(self, ids: Sequence[str], as_of: datetime, days: float) -> Floats:
         """P(a lead at `as_of` becomes a customer in the window) [n], nan for who is no lead then.
 
-        Hazard .0062·exp(source + company size + .8·intent)/(1 + age/60) a day, age in days since arrival.
+        Hazard .0062·exp(source + company size + .9·intent)/(1 + age/60) a day, age in days since arrival.
         """
         at = self._days(as_of)
         chance = conversion_probability(self._people, at, days)
@@ -84,7 +84,7 @@ class Truth:
         """P(an order within the reward window | action of `win_back`) [n, len(actions)].
 
         log-odds: none -2.3 + .45·satisfaction; reminder -1.85 + .45·satisfaction + .3·interest; discount
-        -.92 + .3·satisfaction + .7·thrift: about .11, .16 and .30 on average.
+        -.92 + .3·satisfaction + .7·thrift: about .10, .15 and .30 on average.
 
         Raises:
             NotFound: a person or an action is not of this market.

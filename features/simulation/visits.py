@@ -50,7 +50,7 @@ def draw_visits(
     rng: np.random.Generator, people: People, lives: Lives, orders: Points, clicks: Points, days: float
 ) -> Visits:
     """Leads browse by intent and cool down, customers by order rate and state; orders and clicks bring visits."""
-    rate = 0.075 * np.exp(0.55 * people.intent) * (1 + DAY_SWING)
+    rate = 0.08 * np.exp(0.55 * people.intent) * (1 + DAY_SWING)
     lead_end = np.where(people.lead, np.minimum(lives.converted, days), people.arrival)
     looking = thin_by_day(rng, cooling_points(rng, rate, people.arrival, lead_end), people)
     rate = (0.008 + 0.7 * people.order_rate) * (1 + DAY_SWING)
@@ -62,7 +62,7 @@ def draw_visits(
     intent = people.intent
     parts = [
         _visits(
-            looking, 1.6, sigmoid(-1.7 + 0.9 * intent[looking.who]), form=sigmoid(-3.1 + 0.8 * intent[looking.who])
+            looking, 1.6, sigmoid(-1.8 + 1.3 * intent[looking.who]), form=sigmoid(-3.1 + 1.0 * intent[looking.who])
         ),
         _visits(browsing, 1.3, np.full(len(browsing.at), 0.08), cart=0.07),
         _visits(clicks, 0.8, np.full(len(clicks.at), 0.12), cart=0.05),
