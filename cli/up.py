@@ -24,7 +24,7 @@ from decisioning.point import all_points
 from features.kernel.clock import now
 from features.kernel.errors import InvalidSetting, KairosError, Unavailable
 from features.kernel.ledger import Ledger
-from features.kernel.settings import Settings, quiet_libraries
+from features.kernel.settings import Settings
 from features.redis_server import RedisServer
 
 __all__ = ["run"]
