@@ -28,7 +28,7 @@ def sends(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def opens(events: pl.DataFrame) -> pl.DataFrame:
-    """One row per open: its times, `machine` (the sender says so), `machine_from` (known as a machine's from then on)."""
+    """One row per open: its times, `machine` (the sender says so), `machine_from` (known as a machine's since then)."""
     sent = events.filter(pl.col("type") == "send").select(*_BASE)
     found = events.filter(pl.col("type") == "open").select(*_BASE, "event_id", machine=_flagged())
     linked = found.select("customer_id", "message_id", "event_id", response_at="occurred_at")

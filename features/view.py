@@ -13,7 +13,7 @@ from typing import Literal
 
 import polars as pl
 
-__all__ = ["Feature", "FeatureView"]
+__all__ = ["Feature", "FeatureView", "push_source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +45,8 @@ class FeatureView:
     def refs(self) -> tuple[str, ...]:
         """`view:feature` of each feature, in order."""
         return tuple(f"{self.name}:{each.name}" for each in self.features)
+
+
+def push_source(view: str) -> str:
+    """The name under which Feast knows the source through which a view's rows are pushed."""
+    return f"{view}_push"

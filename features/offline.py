@@ -1,0 +1,75 @@
+"""The offline store's files: one Parquet file a view and instant, replaced atomically, a folder a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from features.compute import all_views
+from features.view import FeatureView
+
+__all__ = ["latest_rows", "prepare", "rows_of", "write"]
+
+_TYPES: dict[str, type[pl.DataType]] = {"float32": pl.Float32, "string": pl.String}
+_NAME = "%Y%m%dT%H%M%S%f.parquet"
+
+
+def prepare(offline: Path) -> None:
+    """Make each view's folder, with an empty file in it: Feast cannot read a table without one."""
+    for view in all_views().values():
+        folder = offline / view.name
+        folder.mkdir(parents=True, exist_ok=True)
+        if not any(folder.glob("*.parquet")):
+            _replace(pl.DataFrame(schema=_schema(view)), folder / "none.parquet")
+
+
+def write(offline: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+    """Write view frames; a row replaces the one that the same customer had at the same instant.
+
+    Returns:
+        Rows written by view. Rows of unknown customers (nulls only) are left out: they read the same without.
+    """
+    return {name: _write_view(all_views()[name], offline, frame) for name, frame in frames.items()}
+
+
+def rows_of(view: FeatureView, frame: pl.DataFrame) -> pl.DataFrame:
+    """A view's frame as Feast takes it: `customer_id`, `event_timestamp`, features; known customers only."""
+    features = [each.name for each in view.features]
+    anything = pl.any_horizontal(pl.col(features).is_not_null())
+    return frame.filter(anything).select("customer_id", pl.col("as_of").alias("event_timestamp"), *features)
+
+
+def latest_rows(offline: Path, as_of: datetime, view: FeatureView) -> int:
+    """How many customers have a row in the view that is valid as of an instant."""
+    files = pl.scan_parquet(offline / view.name / "*.parquet")
+    valid = pl.col("event_timestamp").is_between(as_of - view.ttl, as_of)
+    return int(files.filter(valid).select(pl.col("customer_id").n_unique()).collect().item())
+
+
+def _write_view(view: FeatureView, offline: Path, frame: pl.DataFrame) -> int:
+    rows = rows_of(view, frame).select(pl.col(name).cast(dtype) for name, dtype in _schema(view).items())
+    for (instant,), part in rows.partition_by("event_timestamp", as_dict=True).items():
+        assert isinstance(instant, datetime)
+        path = offline / view.name / instant.strftime(_NAME)
+        if path.exists():  # another population at the same instant keeps its rows
+            part = pl.concat([pl.read_parquet(path).join(part, on="customer_id", how="anti"), part])
+        _replace(part.sort("customer_id"), path)
+    return rows.height
+
+
+def _schema(view: FeatureView) -> dict[str, pl.DataType | type[pl.DataType]]:
+    # Microseconds: Feast's DuckDB store fails on nanoseconds.
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {each.name: _TYPES[each.dtype] for each in view.features}
+    return {"customer_id": pl.String, "event_timestamp": pl.Datetime("us", "UTC"), **schema}
+
+
+def _replace(frame: pl.DataFrame, path: Path) -> None:
+    # Beside the view's folder, not in it: a reader of the folder must not meet it.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent.parent / f".{path.parent.name}-{path.name}-{os.getpid()}"
+    frame.write_parquet(temporary)
+    temporary.replace(path)
