@@ -26,7 +26,7 @@ def empty_rows(recipe: Recipe) -> pl.DataFrame:
 
 
 def condition(recipe: Recipe, text: str, path: str) -> pl.Expr:
-    """A row-wise condition; where SQL says NULL, it does not hold.
+    """A row-wise condition; it may be NULL, which is not true.
 
     Raises:
         InvalidRecipe: it is no SQL, names a field there is not, or is no condition.
@@ -35,7 +35,7 @@ def condition(recipe: Recipe, text: str, path: str) -> pl.Expr:
     dtype = _run(empty_rows(recipe).lazy().select(expr.alias("_")), text, path)
     if dtype != pl.Boolean:
         raise InvalidRecipe("is no condition", field=path, value=text, remedy="write a comparison, like price = 0")
-    return expr.fill_null(False)
+    return expr
 
 
 def aggregate(recipe: Recipe, text: str, path: str, *, keep_first: bool) -> pl.Expr:
