@@ -31,6 +31,9 @@ class Store(VectorReader, Protocol):
             Unavailable: the online store cannot be reached.
         """
 
+    def close(self) -> None:
+        """Give back its connections."""
+
 
 class OnlineStore:
     """A `Store` that is opened on a thread of its own; `Unavailable` until it is.
@@ -51,8 +54,10 @@ class OnlineStore:
         threading.Thread(target=self._open, name="open-store", daemon=True).start()
 
     def close(self) -> None:
-        """Stop trying to open it."""
+        """Stop trying to open it, or close it."""
         self._closing.set()
+        if self._store is not None:
+            self._store.close()
 
     def read_vectors(self, ids: Sequence[str], refs: Sequence[str]) -> Vectors:
         """See `VectorReader`; raises Unavailable while the store is not open."""

@@ -14,11 +14,13 @@ from features.ingest import Ingest
 from sqlalchemy.exc import SQLAlchemyError
 
 from decisioning.point import DecisionPoint, all_points
+from features.compute import all_views
 from features.kernel.errors import KairosError
 from features.kernel.group_commit import GroupCommit
 from features.kernel.ledger import Ledger
 from features.kernel.seeds import generator
-from features.kernel.settings import Settings, quiet_libraries
+from features.kernel.settings import Settings
+from features.store import FeatureStore
 from serving.bundles import Models
 from serving.deciding import Decider
 from serving.metrics import Metrics
@@ -126,7 +128,7 @@ def compose(
 
 
 def _feast(settings: Settings) -> Store:
-    quiet_libraries()
-    from features.store import FeatureStore  # noqa: PLC0415  the door: Feast is imported when it is first needed
-
-    return FeatureStore(settings)
+    """Feast's store, imported and read once, so that no request waits for either."""
+    store = FeatureStore(settings)
+    store.read_vectors(["(nobody)"], [ref for view in all_views().values() for ref in view.refs[:1]])
+    return store

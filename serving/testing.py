@@ -62,6 +62,9 @@ class MemoryStore:
                 known[i], ages[i] = True, max((instant - as_of).total_seconds() for as_of, _ in rows.values())
         return Vectors(values, ages, known)
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
     def _reach(self) -> None:
         if self.delay:
             time.sleep(self.delay)
