@@ -29,7 +29,6 @@ from features.redis_server import RedisServer
 
 __all__ = ["Plan", "run_loop"]
 
-_POINT = "win_back"
 _WATCHED = "propensity"
 
 
@@ -90,7 +89,7 @@ def _learn(run: _Run, plan: Plan) -> Learnt:
 
 
 def _serve_and_decide(run: _Run, learnt: Learnt, plan: Plan) -> tuple[live.Live | None, list[Round], Verdict]:
-    world, point = run.world, all_points()[_POINT]
+    world, point = run.world, all_points()[world.point]
     with ExitStack() as stack:
         with console.step("Start the service") as at:
             url = stack.enter_context(

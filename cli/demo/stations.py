@@ -63,7 +63,7 @@ def problems_of(world: World) -> Asked:
 
 
 def compute_features(world: World, asked: Asked, store: FeatureStore, at: Step) -> None:
-    """Every view for those asked about at each label cutoff, and for everyone at `world.now`, into the offline store."""
+    """Every view for those asked about at each label cutoff, and for everyone at `world.now`, stored offline."""
     plans = [(problem, plan) for problem, plan in asked if isinstance(plan, Cutoffs)]
     wanted = dataset.spine([each for each, _ in plans], world.events, [plan for _, plan in plans])
     parts = [*wanted.partition_by("as_of"), spine_of(world.events["customer_id"].unique().sort(), world.now)]

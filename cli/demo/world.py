@@ -34,6 +34,8 @@ class World:
     later_now: datetime
     audience: Sequence[str]
     """Customers for whom the next best action is asked, in order."""
+    point: str
+    """The decision point that is asked."""
     respond: Respond
     answer_is_real: bool
     """Whether `respond` depends on the action; if not, the journey is an A/A test."""
@@ -67,6 +69,7 @@ def market_world(*, seed: int, people: int, audience: int) -> World:
         later=shifted.events,
         later_now=market.end + timedelta(days=14),
         audience=asked,
+        point="win_back",
         respond=market.respond,
         answer_is_real=True,
         shifted=shifted.refs,
@@ -91,6 +94,7 @@ def transactions_world(title: str, events: pl.DataFrame, *, audience: int, held_
         later=later,
         later_now=until,
         audience=recent["customer_id"].unique().sort().to_list()[:audience],
+        point="site_banner",
         respond=lambda customer, _action, _u: customer in bought,
         answer_is_real=False,
         horizons={"propensity": timedelta(days=90)},
