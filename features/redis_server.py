@@ -67,8 +67,9 @@ class RedisServer:
         executable = _executable()
         self._folder = tempfile.TemporaryDirectory(prefix="kairos-redis-", ignore_cleanup_errors=True)
         log = Path(self._folder.name) / "redis.log"
-        for _ in range(_ATTEMPTS):  # the free port may be taken by another process before the server binds it
-            self._port = _free_port()
+        for attempt in range(_ATTEMPTS):  # the free port may be taken by another process before the server binds it
+            # Started again, it keeps its port if it can: clients find it where it was.
+            self._port = self._port if attempt == 0 and self._port else _free_port()
             self._process = _spawn(executable, self._port, self._folder.name, log)
             if _answers(self._process, self._port):
                 return self
