@@ -11,11 +11,12 @@ from pathlib import Path
 import polars as pl
 
 from features.frames import EVENT_SCHEMA, events_frame
+from features.kernel import tables
 from features.kernel.errors import NotFound
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
 
-__all__ = ["read", "rebuild", "write"]
+__all__ = ["read", "rebuild", "refreshed", "write"]
 
 
 def write(settings: Settings, frame: pl.DataFrame) -> int:
@@ -62,6 +63,24 @@ def rebuild(settings: Settings, ledger: Ledger) -> int:
     frame = pl.concat([empty, *(events_frame(rows) for rows in ledger.events())])
     _replace(frame, _file(settings))
     return frame.height
+
+
+def refreshed(settings: Settings, ledger: Ledger) -> pl.DataFrame:
+    """All events of the ledger, from the history where it is up to date, else after rebuilding it.
+
+    Raises:
+        NotFound: the ledger holds no events.
+    """
+    events = ledger.count(tables.events)
+    if events == 0:
+        raise NotFound("are not there", field="events", value=settings.ledger, remedy="import or send events first")
+    if not _file(settings).exists() or _rows(_file(settings)) != events:
+        rebuild(settings, ledger)
+    return read(settings)
+
+
+def _rows(path: Path) -> int:
+    return int(pl.scan_parquet(path).select(pl.len()).collect().item())
 
 
 def _file(settings: Settings) -> Path:
