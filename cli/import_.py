@@ -132,8 +132,8 @@ def _sentences(imported: Imported, receipts: dict[str, int], *, dry_run: bool) -
     if imported.snapshot is not None:
         info, table = imported.snapshot, imported.table
         lines = [
-            f"{table.height:,} labelled snapshots for {info.problem}, {table['as_of'].min():%Y-%m-%d} to "
-            f"{table['as_of'].max():%Y-%m-%d}, {table['label'].mean():.1%} with {info.target} = {info.positive}."
+            f"{table.height:,} labelled snapshots for {info.problem}, {table['as_of'].min():%Y-%m-%d %H:%M} to "
+            f"{table['as_of'].max():%Y-%m-%d %H:%M} UTC, {table['label'].mean():.1%} with {info.target} = {info.positive}."
             if table.height
             else f"No labelled snapshot for {info.problem}."
         ]
