@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 
 from cli import console
@@ -131,12 +132,14 @@ def _show(imported: Imported, receipts: dict[str, int], *, dry_run: bool) -> Non
 def _sentences(imported: Imported, receipts: dict[str, int], *, dry_run: bool) -> list[str]:
     if imported.snapshot is not None:
         info, table = imported.snapshot, imported.table
-        lines = [
-            f"{table.height:,} labelled snapshots for {info.problem}, {table['as_of'].min():%Y-%m-%d %H:%M} to "
-            f"{table['as_of'].max():%Y-%m-%d %H:%M} UTC, {table['label'].mean():.1%} with {info.target} = {info.positive}."
-            if table.height
-            else f"No labelled snapshot for {info.problem}."
-        ]
+        first, last = table.select(
+            pl.col("as_of").min().dt.to_string("%Y-%m-%d %H:%M").alias("first"),
+            pl.col("as_of").max().dt.to_string("%Y-%m-%d %H:%M").alias("last"),
+        ).row(0)
+        lines = [f"{table.height:,} labelled snapshots for {info.problem}."]
+        if table.height:
+            share = (table["label"] == 1).sum() / table.height
+            lines = [f"{lines[0]} {first} to {last} UTC, {share:.1%} with {info.target} = {info.positive}."]
         lines += [f"Excluded: {name}: {why}." for name, why in info.excluded.items()]
         return [*lines, "Snapshots are no events: nothing was written."]
     events = imported.events
