@@ -62,7 +62,7 @@ def create_app(settings: Settings, make: Callable[[Settings], Services] = compos
     }
     guarded = [Depends(key_check(settings.api_key))]
     for each in (events, scores, next_best_action, outcomes, models):
-        app.include_router(each.router, prefix="/v1", dependencies=guarded, responses=refusals)  # type: ignore[arg-type]
+        app.include_router(each.router, dependencies=guarded, responses=refusals)  # type: ignore[arg-type]
     app.include_router(health.router)
     return app
 

@@ -21,7 +21,7 @@ from features.kernel.errors import Conflict, NotFound, Unavailable
 from features.kernel.group_commit import GroupCommit
 from features.kernel.ledger import Ledger
 from features.kernel.records import Decision, PolicyState
-from serving.journal import committed
+from serving.journal import durable
 from serving.metrics import Metrics
 from serving.score import Rung, Value, score
 from serving.scorer import Scorer
@@ -85,7 +85,9 @@ class Decider:
         request = next_best.Request(request_id or uuid.uuid4().hex, customer_id)
         known = await self._known(point, customer_id)
         decision = next_best.decide(point, request, known, self._rng, now=now(), salt=self._salt)
-        receipts = await committed(self._commit, lambda each: self._ledger.append_decisions([decision], each))
+        receipts = await durable(
+            lambda: self._commit.submit(lambda connection: self._ledger.append_decisions([decision], connection))
+        )
         if receipts[0].status == "conflict":
             raise Conflict(
                 "was used before for another customer or decision point",
@@ -102,7 +104,7 @@ class Decider:
         served = self._scorer.models
         bundles = [served.get(each) for each in point.scores if each in served.problems]
         bundles = [each for each in bundles if each.card.source == "store"]
-        refs = dict.fromkeys(ref for each in (*bundles, point) for ref in each.refs)
+        refs = dict.fromkeys([*point.refs, *(ref for each in bundles for ref in each.refs)])
         defaults: dict[str, Value] = {}
         for bundle in bundles:
             defaults |= bundle.card.default_features

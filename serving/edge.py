@@ -1,4 +1,4 @@
-"""The outermost layer of the service: every request is counted and timed."""
+"""The outermost layer of the service: requests are counted and timed, bodies too large are refused unread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Edge"]
+from serving.errors import problem
+
+__all__ = ["MAX_BODY", "Edge"]
+
+MAX_BODY = 8 * 1024 * 1024
+"""Bytes of the largest body that is read. What comes in chunks, without a length, FastAPI cuts off at the same size."""
+
+_too_large = problem(
+    413, "The body is too large", f"it has more than {MAX_BODY} bytes", "too-large", remedy="send several requests"
+)
 
 
 class Edge:
@@ -29,10 +38,18 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive, sending)
+            if _declared(scope) > MAX_BODY:
+                await _too_large(scope, receive, sending)
+            else:
+                await self._app(scope, receive, sending)
         finally:
             services = getattr(scope["app"].state, "services", None)
             if services is not None:
                 route = getattr(scope.get("route"), "path", "(none)")
                 services.metrics.requests.labels(scope["method"], route, str(status)).inc()
                 services.metrics.seconds.labels(route).observe(time.perf_counter() - started)
+
+
+def _declared(scope: Scope) -> int:
+    text = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(text) if text.isdigit() else 0

@@ -23,7 +23,6 @@ from features.kernel import errors
 __all__ = [
     "STATUS",
     "ProblemResponse",
-    "TooLarge",
     "Unauthorized",
     "describe",
     "did_you_mean",
@@ -41,12 +40,7 @@ class Unauthorized(errors.KairosError):
     """The request carries no key, or a wrong one."""
 
 
-class TooLarge(errors.InvalidInput):
-    """The body is larger than this service reads."""
-
-
 STATUS: dict[type[errors.KairosError], tuple[int, str]] = {
-    TooLarge: (413, "The body is too large"),
     Unauthorized: (401, "A key is needed"),
     errors.InvalidInput: (422, "The request is not valid"),
     errors.Conflict: (409, "The id was used before with another body"),
@@ -69,7 +63,8 @@ _REMEDIES = {
     "datetime_parsing": "write it like 2026-01-31T12:00:00Z",
     "datetime_type": "write it like 2026-01-31T12:00:00Z",
     "timezone_aware": "add Z or an offset",
-    "extra_forbidden": "leave it out",
+    "too_short": "give at least one",
+    "too_long": "send several requests",
 }
 
 
@@ -151,8 +146,13 @@ def _invalid(found: Sequence[Mapping[str, Any]], model: Any) -> ProblemResponse:
 
 async def _of_http(_: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
-    kinds = {404: "not-found", 405: "method-not-allowed", 400: "invalid-input"}
-    remedies = {404: "see /docs for the paths there are", 405: f"use {(error.headers or {}).get('Allow', 'another')}"}
+    kinds = {404: "not-found", 405: "method-not-allowed", 400: "invalid-input", 413: "too-large"}
+    remedies = {
+        400: "send one JSON value, UTF-8, nested no deeper than people read",
+        404: "see /docs for the paths there are",
+        405: f"use {(error.headers or {}).get('Allow', 'another')}",
+        413: "send it in several requests",
+    }
     answer = problem(
         error.status_code,
         str(error.detail),

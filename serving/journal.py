@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import TypeVar
 
 from sqlalchemy import Connection, select
@@ -14,15 +15,15 @@ from features.kernel.group_commit import GroupCommit
 from features.kernel.ledger import Ledger
 from features.kernel.records import Outcome, Receipt
 
-__all__ = ["NOT_FOUND", "append_outcomes", "committed"]
+__all__ = ["NOT_FOUND", "append_outcomes", "durable"]
 
 T = TypeVar("T")
 NOT_FOUND = "not_found"
 """Status of the receipt of an outcome whose decision is not in the journal."""
 
 
-async def committed(commit: GroupCommit, work: Callable[[Connection], T]) -> T:
-    """The result of `work` once it is durable.
+async def durable(submit: Callable[[], Future[T]]) -> T:
+    """The result of what `submit` hands to a group commit, once it is durable.
 
     Raises:
         Busy: too much is waiting already.
@@ -30,16 +31,16 @@ async def committed(commit: GroupCommit, work: Callable[[Connection], T]) -> T:
     """
     # Shielded: a caller that goes away must not cancel what its neighbours of the group wait for.
     try:
-        return await asyncio.shield(asyncio.wrap_future(commit.submit(work)))
+        return await asyncio.shield(asyncio.wrap_future(submit()))
     except IntegrityError:  # another process appended one of these ids since we looked: look again
-        return await asyncio.shield(asyncio.wrap_future(commit.submit(work)))
+        return await asyncio.shield(asyncio.wrap_future(submit()))
 
 
 async def append_outcomes(ledger: Ledger, commit: GroupCommit, batch: Sequence[Outcome]) -> list[Receipt]:
     """Append outcomes of decisions in the journal; one receipt an outcome, in order.
 
     Raises:
-        Busy, Unavailable: as `committed`.
+        Busy, Unavailable: as `durable`.
     """
     wanted = sorted({each.decision_id for each in batch})
 
@@ -54,4 +55,4 @@ async def append_outcomes(ledger: Ledger, commit: GroupCommit, batch: Sequence[O
             for each in batch
         ]
 
-    return await committed(commit, work)
+    return await durable(lambda: commit.submit(work))

@@ -24,6 +24,9 @@ class Metrics:
         self.unlogged = self._counter("scores_unlogged", "Served scores that the log could not take")
         self.failures = self._counter("failures", "Failures of background work", "work")
         self.models = Gauge("kairos_model", "1 for each served model", ["problem", "version"], registry=self.registry)
+        self.waiting = Gauge(
+            "kairos_ingest_waiting", "Customers whose features are older than their last event", registry=self.registry
+        )
         self.faults = Gauge("kairos_model_faults", "Models whose newest bundle is not served", registry=self.registry)
 
     def text(self) -> bytes:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
-from features.ingest import Ingest
 from sqlalchemy.exc import SQLAlchemyError
 
 from decisioning.point import DecisionPoint, all_points
 from features.compute import all_views
+from features.ingest import Ingest
 from features.kernel.errors import KairosError
 from features.kernel.group_commit import GroupCommit
 from features.kernel.ledger import Ledger
@@ -124,6 +124,7 @@ def compose(
         rng=rng or generator("decide", settings.salt, uuid.uuid4()),
     )
     ingest = Ingest(ledger, commit, online, settings.queue_size)
+    metrics.waiting.set_function(lambda: ingest.waiting)
     return Services(settings, ledger, commit, online, ingest, models, score_log, scorer, decider, metrics)
 
 

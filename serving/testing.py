@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,13 +15,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import polars as pl
+import uvicorn
+from fastapi import FastAPI
 
 from features.kernel.card import Calibration, Card, CardFeature, Cutoffs, save_card
 from features.kernel.clock import now
 from features.kernel.errors import Unavailable
 from features.vectors import Vectors
 
-__all__ = ["MemoryStore", "publish", "simple_card"]
+__all__ = ["MemoryStore", "listening", "publish", "simple_card"]
+
+_PATIENCE = 20.0
 
 _KEYS = ("customer_id", "as_of")
 
@@ -119,6 +126,30 @@ def publish(models: Path, card: Card, text: bytes) -> Path:
     fresh.write_bytes(msgspec.json.encode({"version": card.version}))
     fresh.replace(pointer)
     return folder
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """Serve an app by uvicorn on a thread and a free loopback port; its base URL.
+
+    Raises:
+        Unavailable: it did not start.
+    """
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        thread = threading.Thread(target=server.run, args=([taken],), name="listening")
+        thread.start()
+        deadline = time.monotonic() + _PATIENCE
+        while not server.started and thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        try:
+            if not server.started:
+                raise Unavailable("the service did not start")
+            yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def _split(ref: str) -> tuple[str, str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter
@@ -13,13 +12,15 @@ from features.kernel.clock import now
 from features.kernel.errors import Conflict, InvalidEvent, InvalidInput
 from features.kernel.events import Event
 from features.kernel.records import Receipt
+from serving.edge import MAX_BODY
+from serving.journal import durable
 from serving.routes.common import AnyBody, Serving, answer, many, one, one_or_many_schema, refused
 from serving.schemas import EventBatch, EventIn, ReceiptsOut
 from serving.services import Services
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["events"])
+router = APIRouter(prefix="/v1", max_body_size=MAX_BODY, tags=["events"])
 _EXAMPLE: dict[str, Any] = {
     "event_id": "order-1001",
     "customer_id": "c1",
@@ -77,7 +78,7 @@ def _event_or_refusal(item: Any) -> Event | Receipt:
 
 
 async def _append(services: Services, events: list[Event]) -> list[Receipt]:
-    receipts = await asyncio.shield(asyncio.wrap_future(services.ingest.submit(events)))
+    receipts = await durable(lambda: services.ingest.submit(events))
     for each in receipts:
         services.metrics.items.labels("event", each.status).inc()
     return receipts

@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 from fastapi import APIRouter
 
+from serving.edge import MAX_BODY
 from serving.routes.common import Serving
 from serving.schemas import CardOut, MetricOut, ModelOut, ModelsOut
 from serving.services import Services
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["models"])
+router = APIRouter(prefix="/v1", max_body_size=MAX_BODY, tags=["models"])
 
 
 @router.get("/models", summary="List the served models")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from features.kernel.records import Decision
+from serving.edge import MAX_BODY
 from serving.routes.common import Serving
 from serving.schemas import DecisionIn, DecisionOut
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["decisions"])
+router = APIRouter(prefix="/v1", max_body_size=MAX_BODY, tags=["decisions"])
 
 
 @router.post("/next-best-action", summary="Ask for a customer's next best action")

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from features.kernel.errors import Conflict, NotFound
 from features.kernel.records import Outcome, Receipt
+from serving.edge import MAX_BODY
 from serving.journal import NOT_FOUND, append_outcomes
 from serving.routes.common import AnyBody, Serving, answer, many, one, one_or_many_schema, refused
 from serving.schemas import OutcomeBatch, OutcomeIn, ReceiptsOut
@@ -17,7 +18,7 @@ from serving.services import Services
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["decisions"])
+router = APIRouter(prefix="/v1", max_body_size=MAX_BODY, tags=["decisions"])
 _EXAMPLE: dict[str, Any] = {
     "outcome_id": "o-1",
     "decision_id": "d-1",

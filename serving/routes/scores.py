@@ -6,6 +6,7 @@ import numpy as np
 from fastapi import APIRouter
 
 from features.kernel.card import Card
+from serving.edge import MAX_BODY
 from serving.explain import Explanation
 from serving.routes.common import Serving
 from serving.schemas import (
@@ -23,7 +24,7 @@ from serving.scorer import Asked
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["scores"])
+router = APIRouter(prefix="/v1", max_body_size=MAX_BODY, tags=["scores"])
 _TOP = 5
 
 
