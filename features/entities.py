@@ -5,6 +5,7 @@ Only `features.store` and Feast's own command import this module: it needs Feast
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,15 @@ customer = Entity(
 )
 
 
-def feast_objects(offline: Path) -> dict[str, Any]:
+def feast_objects(offline: Path, views: Mapping[str, View] | None = None) -> dict[str, Any]:
     """Everything Kairos registers with Feast, by name.
 
     Args:
         offline: folder of the offline store, one folder of Parquet files a view.
+        views: those of `features/views`, if None.
     """
     found: dict[str, Any] = {"customer": customer}
-    for each in all_views().values():
+    for each in (all_views() if views is None else views).values():
         source = _source(each, offline)
         found |= {f"{each.name}_source": source, each.name: _feature_view(each, source)}
     return found

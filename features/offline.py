@@ -9,7 +9,6 @@ from pathlib import Path
 
 import polars as pl
 
-from features.compute import all_views
 from features.view import FeatureView
 
 __all__ = ["latest_rows", "prepare", "rows_of", "write"]
@@ -18,22 +17,22 @@ _TYPES: dict[str, type[pl.DataType]] = {"float32": pl.Float32, "string": pl.Stri
 _NAME = "%Y%m%dT%H%M%S%f.parquet"
 
 
-def prepare(offline: Path) -> None:
+def prepare(offline: Path, views: Mapping[str, FeatureView]) -> None:
     """Make each view's folder, with an empty file in it: Feast cannot read a table without one."""
-    for view in all_views().values():
+    for view in views.values():
         folder = offline / view.name
         folder.mkdir(parents=True, exist_ok=True)
         if not any(folder.glob("*.parquet")):
             _replace(pl.DataFrame(schema=_schema(view)), folder / "none.parquet")
 
 
-def write(offline: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+def write(offline: Path, frames: Mapping[str, pl.DataFrame], views: Mapping[str, FeatureView]) -> dict[str, int]:
     """Write view frames; a row replaces the one that the same customer had at the same instant.
 
     Returns:
         Rows written by view. Rows of unknown customers (nulls only) are left out: they read the same without.
     """
-    return {name: _write_view(all_views()[name], offline, frame) for name, frame in frames.items()}
+    return {name: _write_view(views[name], offline, frame) for name, frame in frames.items()}
 
 
 def rows_of(view: FeatureView, frame: pl.DataFrame) -> pl.DataFrame:

@@ -20,14 +20,14 @@ import redis.exceptions
 import yaml
 
 from features import offline
-from features.compute import all_views, compute
+from features.compute import all_views
 from features.kernel import clock
 from features.kernel.card import column_name
 from features.kernel.discover import pick
 from features.kernel.errors import NotFound, Unavailable
 from features.kernel.settings import Settings, quiet_libraries
 from features.vectors import Vectors
-from features.view import push_source
+from features.view import FeatureView, push_source
 
 __all__ = ["FeatureStore"]
 
@@ -40,10 +40,12 @@ class FeatureStore:
 
     Args:
         settings: `home` holds registry and offline files; `redis_url` is the online store.
+        views: what it stores; those of `features/views`, if None.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, views: Mapping[str, FeatureView] | None = None) -> None:
         self.settings = settings
+        self.views = all_views() if views is None else views
 
     # -- definitions -----------------------------------------------------------------------------------------------
 
@@ -52,8 +54,8 @@ class FeatureStore:
         feast = self._feast
         from features.entities import feast_objects  # noqa: PLC0415  Feast's door
 
-        offline.prepare(self.settings.offline)
-        objects = feast_objects(self.settings.offline)
+        offline.prepare(self.settings.offline, self.views)
+        objects = feast_objects(self.settings.offline, self.views)
         gone = [view for view in feast.list_feature_views() if view.name not in objects]
         with _quiet(), _redis_errors():
             feast.apply(list(objects.values()), objects_to_delete=gone, partial=False)
@@ -84,10 +86,11 @@ class FeatureStore:
         Returns:
             Rows written by view; customers with nothing known at an instant have none.
         """
-        offline.prepare(self.settings.offline)
-        written = dict.fromkeys(all_views(), 0)
+        offline.prepare(self.settings.offline, self.views)
+        written = dict.fromkeys(self.views, 0)
         for part in spine.unique().sort("as_of", "customer_id").iter_slices(SPINE_AT_ONCE):
-            for name, rows in offline.write(self.settings.offline, compute(events, part)).items():
+            frames = {name: view.aggregate(events, part) for name, view in self.views.items()}
+            for name, rows in offline.write(self.settings.offline, frames, self.views).items():
                 written[name] += rows
         return written
 
@@ -107,8 +110,8 @@ class FeatureStore:
             NotFound: a reference names no feature.
             Unavailable: the features were not applied, or no feature was ever written.
         """
-        dtypes = {column_name(ref): dtype for ref, dtype in _checked(refs).items()}
-        offline.prepare(self.settings.offline)
+        dtypes = {column_name(ref): dtype for ref, dtype in _checked(refs, self.views).items()}
+        offline.prepare(self.settings.offline, self.views)
         rows = spine.select("customer_id", pl.col("as_of").cast(pl.Datetime("us", "UTC")))
         entities = rows.unique().rename({"as_of": "event_timestamp"}).to_pandas()
         with _quiet(), self._applied():
@@ -133,7 +136,7 @@ class FeatureStore:
             Unavailable: Redis cannot be reached, or the features were not applied.
         """
         counts = {}
-        for view in all_views().values():
+        for view in self.views.values():
             with _quiet(), self._applied(), _redis_errors():
                 self._feast.materialize(start_date=as_of - view.ttl, end_date=as_of, feature_views=[view.name])
             counts[view.name] = offline.latest_rows(self.settings.offline, as_of, view)
@@ -146,7 +149,7 @@ class FeatureStore:
             Unavailable: Redis cannot be reached, or the features were not applied.
         """
         for name, frame in frames.items():
-            rows = offline.rows_of(all_views()[name], frame)
+            rows = offline.rows_of(self.views[name], frame)
             if not rows.is_empty():
                 with self._applied(), _redis_errors():
                     self._feast.push(push_source(name), rows.to_pandas())
@@ -158,7 +161,7 @@ class FeatureStore:
             NotFound: a reference names no feature.
             Unavailable: Redis cannot be reached, or the features were not applied.
         """
-        _checked(refs)
+        _checked(refs, self.views)
         if not ids or not refs:
             return Vectors([[] for _ in ids], np.full(len(ids), np.nan), np.zeros(len(ids), dtype=np.bool_))
         with self._applied(), _redis_errors():
@@ -213,15 +216,15 @@ def _import_feast() -> None:
             os.environ.pop(name, None)
 
 
-def _checked(refs: Sequence[str]) -> dict[str, type[pl.DataType]]:
+def _checked(refs: Sequence[str], views: Mapping[str, FeatureView]) -> dict[str, type[pl.DataType]]:
     known = {
         f"{view.name}:{each.name}": pl.String if each.dtype == "string" else pl.Float32
-        for view in all_views().values()
+        for view in views.values()
         for each in view.features
     }
     for ref in refs:
         view, _, name = ref.partition(":")
-        names = pick(all_views(), view, field="feature").features
+        names = pick(dict(views), view, field="feature").features
         if ref not in known:
             choice = ", ".join(each.name for each in names)
             raise NotFound("is no feature", field="feature", value=ref, remedy=f"{view} has {choice} (not {name})")
