@@ -1,4 +1,4 @@
-"""The verdict: intervals that hold their level, the units that were randomised, words that claim no more than is known."""
+"""The verdict: intervals that hold their level, units that were randomised, words that claim no more than is known."""
 
 from __future__ import annotations
 
