@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -33,6 +34,7 @@ def run(
     """
     settings = Settings.from_env()
     host, port = host or settings.host, port or settings.port
+    signal.signal(signal.SIGTERM, _stop)
     with nullcontext() if settings.redis_url else RedisServer() as server:
         if server is not None:
             os.environ["KAIROS_REDIS_URL"] = server.url  # workers read their settings from the environment
@@ -50,3 +52,8 @@ def run(
             access_log=False,
             log_level="warning",
         )
+
+
+def _stop(number: int, _: object) -> None:
+    """Leave by the way of an exception, so that what was started is stopped; 128 + n is what a shell calls it."""
+    raise SystemExit(128 + number)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,9 +23,11 @@ from decisioning.point import all_points
 from features.kernel import tables
 from features.kernel.card import CandidateColumn, Candidates, CardFeature, column_name
 from features.kernel.clock import now
+from features.kernel.ledger import Ledger
 from features.kernel.records import PolicyState
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
+from features.store import FeatureStore
 from serving.app import create_app
 from serving.bundles import load_bundle
 from serving.score import Known, score
@@ -469,3 +475,53 @@ def test_a_worker_imports_no_heavy_library() -> None:
 def test_probabilities_are_numbers_of_json(kairos: Running) -> None:
     [found] = kairos.post("scores/churn", {"items": [{"customer_id": "nobody at all"}]})["results"]
     assert np.isfinite(found["probability"]) and found["age_seconds"] is None
+
+
+def test_serve_starts_and_stops_with_a_redis_of_its_own(tmp_path: Path) -> None:
+    """The whole worker as its own process: Feast, Redis, ingest; what it acknowledged outlives it."""
+    settings = Settings(home=tmp_path)
+    publish_all(settings.models)
+    FeatureStore(settings).apply()
+    env = {name: value for name, value in os.environ.items() if not name.startswith("KAIROS_")}
+    env |= {"KAIROS_HOME": str(tmp_path)}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        command = [sys.executable, "-m", "kairos", "serve", "--port", str(port)]
+        process = subprocess.Popen(command, env=env, stdout=out, stderr=out)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            eventually(lambda: alive(client, "/healthz"), within=60)
+            asked = {"items": [{"customer_id": "buyer"}]}
+            answers = [client.post("/v1/scores/churn", json=asked).json()["results"][0]["rung"]]
+            eventually(lambda: alive(client, "/readyz"), within=60)
+            sent = client.post("/v1/events", json={"events": [order(f"p{i}", "buyer") for i in range(3)]})
+            assert sent.status_code == 202
+            eventually(lambda: client.post("/v1/scores/churn", json=asked).json()["results"][0]["rung"] == "fresh")
+            answers.append(client.post("/v1/scores/churn/explanation", json=asked).json()["results"][0]["rung"])
+            assert answers[0] in ("prior", "default") and answers[1] == "fresh"
+            body = {"customer_id": "buyer", "decision_point": "win_back", "request_id": "r"}
+            decided = client.post("/v1/next-best-action", json=body).json()["decision_id"]
+        process.terminate()
+        assert process.wait(20) in (0, 128 + signal.SIGTERM), log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    redis_port = int(re.findall(r"Redis at redis://127.0.0.1:(\d+)", log.read_text())[0])
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", redis_port), timeout=1):
+        pass
+    assert "Traceback" not in log.read_text()
+    ledger = Ledger(settings.ledger)
+    decision = ledger.decision(request_id="r")
+    assert ledger.count(tables.events) == 3 and decision is not None and decision.decision_id == decided
+    assert {each.rung for each in ledger.scores("churn")} >= {"fresh"}
+    ledger.close()
+
+
+def alive(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
