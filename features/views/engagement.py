@@ -26,8 +26,8 @@ _FEATURES = (
     Feature("days_since_click", "days", "last clicked {value} days ago"),
     Feature("unsubscribes_365d", "times", "left a channel {value} times in 365 days"),
 )
-_COUNTS = [each.name for each in _FEATURES if each.name.rpartition("_")[2].endswith("d")]
-_DEFAULTS = dict.fromkeys((*_COUNTS, "sends_since_click"), 0.0)
+_NOT_COUNTS = ("open_rate", "click_rate", "days_since_send", "days_since_open", "days_since_click")
+_DEFAULTS = {each.name: 0.0 for each in _FEATURES if each.name not in _NOT_COUNTS}
 _TYPE, _AS_OF = pl.col("type"), pl.col("as_of")
 _SEND, _CLICK = _TYPE == "send", _TYPE == "click"
 _YEAR = _SEND & within(365)
