@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from features.kernel.errors import Busy, GateRefused, KairosError, NotEnoughData, Unavailable
 
-__all__ = ["VERBS", "app", "main"]
+__all__ = ["VERBS", "app", "load", "main"]
 
 VERBS = {
     "demo": "Run the whole loop once, from raw events to measured actions.",
@@ -41,7 +41,7 @@ class _Verbs(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, stub, rest = super().resolve_command(ctx, args)
-        return name, stub and _load(str(name)), rest
+        return name, stub and load(str(name)), rest
 
 
 app = typer.Typer(
@@ -72,7 +72,7 @@ for _name, _line in VERBS.items():
     app.command(_name, help=_line)(_stub)
 
 
-def _load(verb: str) -> Any:
+def load(verb: str) -> Any:
     """The command behind a verb: its module's `app`, or its function `run`."""
     module = importlib.import_module(f"cli.{verb}_" if verb == "import" else f"cli.{verb}")
     group = getattr(module, "app", None)

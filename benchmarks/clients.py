@@ -41,13 +41,14 @@ class Connection:
         if " 200 " not in f"{status} ":
             raise RuntimeError(f"{path} answered {status}: {text[:300].decode(errors='replace')}")
         if fields.get("connection") == "close":
-            self.close()
+            await self.close()
         return msgspec.json.decode(text)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Hang up; the next request connects again."""
         if self._writer is not None:
             self._writer.close()
+            await self._writer.wait_closed()
         self._reader = self._writer = None
 
 
@@ -57,7 +58,7 @@ class Client(Protocol):
     async def ask(self, customer: str) -> float:
         """The probability of one customer."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Hang up."""
 
 
@@ -80,8 +81,8 @@ class _KairosClient:
         answer = await self._connection.post(f"/v1/scores/{self._plan.problem}", {"items": [{"customer_id": customer}]})
         return float(answer["results"][0]["probability"])
 
-    def close(self) -> None:
-        self._connection.close()
+    async def close(self) -> None:
+        await self._connection.close()
 
 
 class Chain(msgspec.Struct, tag=True, frozen=True):
@@ -113,9 +114,9 @@ class _ChainClient:
         answer = await self._mlflow.post("/invocations", {"dataframe_split": {"columns": plan.columns, "data": [row]}})
         return float(answer["predictions"][0])
 
-    def close(self) -> None:
-        self._feast.close()
-        self._mlflow.close()
+    async def close(self) -> None:
+        await self._feast.close()
+        await self._mlflow.close()
 
 
 class Floor(msgspec.Struct, tag=True, frozen=True):
@@ -136,8 +137,8 @@ class _FloorClient:
         answer = await self._connection.post("/", {"customer_id": customer})
         return float(answer["probability"])
 
-    def close(self) -> None:
-        self._connection.close()
+    async def close(self) -> None:
+        await self._connection.close()
 
 
 Plan = Kairos | Chain | Floor
@@ -156,4 +157,4 @@ async def probabilities(plan: Plan, customers: Sequence[str]) -> list[float]:
     try:
         return [await client.ask(each) for each in customers]
     finally:
-        client.close()
+        await client.close()

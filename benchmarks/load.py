@@ -67,7 +67,7 @@ async def _measure(order: Order) -> Seen:
     await asyncio.gather(*(_keep_asking(client, customers, begin, begin + order.seconds, taken) for client in clients))
     seconds = time.perf_counter() - begin
     for client in clients:
-        client.close()
+        await client.close()
     taken.sort()
     if not taken:
         raise RuntimeError(f"nothing was answered within {order.seconds} s")

@@ -56,9 +56,12 @@ def test_help_lists_every_verb_with_its_line() -> None:
 
 @pytest.mark.parametrize("verb", kairos.VERBS)
 def test_each_verb_teaches_with_an_example(verb: str) -> None:
-    text = helps(verb)
-    assert "Example" in text and f"kairos {verb}" in text
-    assert "Raises:" not in text and "Args:" not in text
+    """A verb of several commands: each of them."""
+    commands = getattr(kairos.load(verb), "commands", {})
+    for words in [(verb, each) for each in commands] or [(verb,)]:
+        text = helps(*words)
+        assert "Example" in text and f"kairos {' '.join(words)}" in text
+        assert "Raises:" not in text and "Args:" not in text
 
 
 def test_a_misspelt_verb_is_answered_with_the_nearest(tmp_path: Path) -> None:
