@@ -12,7 +12,7 @@ works.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from decisioning.point import DecisionPoint
@@ -24,6 +24,8 @@ from features.kernel.ledger import Ledger
 from features.kernel.records import Decision, Outcome, PolicyState
 
 __all__ = ["fold", "learn"]
+
+_PAGE = 5_000
 
 
 def learn(ledger: Ledger, point: DecisionPoint, as_of: datetime) -> list[PolicyState]:
@@ -73,9 +75,7 @@ def _next(
 ) -> PolicyState | None:
     outcome_mark = ledger.mark(tables.outcomes)
     mark, ready = last.decision_mark if last else 0, list[Decision]()
-    for seq, decision in ledger.decisions(point.name, after=mark):
-        if not closed(point.reward, decision, as_of):
-            break
+    for seq, decision in _until_open(ledger, point, mark, as_of):
         mark = seq
         ready.append(decision)
     if not ready:
@@ -90,3 +90,12 @@ def _next(
         outcome_mark=outcome_mark,
         published_at=clock.now(),
     )
+
+
+def _until_open(ledger: Ledger, point: DecisionPoint, after: int, as_of: datetime) -> Iterator[tuple[int, Decision]]:
+    """Decisions after a sequence, up to the first whose window is open; read in pages, as most may be open."""
+    while page := ledger.decisions(point.name, after=after, limit=_PAGE):
+        for after, decision in page:
+            if not closed(point.reward, decision, as_of):
+                return
+            yield after, decision

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, Table, create_engine, event, select
 
 from features.kernel.records import Receipt
 
@@ -46,12 +46,11 @@ def append_new(connection: Connection, table: Table, rows: Sequence[Row]) -> lis
         f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join([holder] * len(names))}) "
         f"ON CONFLICT ({names[0]}) DO NOTHING"
     )
-    before = connection.execute(select(func.max(table.c.seq))).scalar() or 0
     # Straight to the driver: SQLAlchemy's handling of parameters costs more than the insert itself.
     done = connection.exec_driver_sql(statement, list(rows))
     if done.rowcount == len(rows):
         return [Receipt(row[0], "accepted") for row in rows]
-    return _told_apart(connection, table, rows, before)
+    return _told_apart(connection, table, rows, done.rowcount)
 
 
 def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -60,13 +59,15 @@ def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ids[start : start + _CHUNK]
 
 
-def _told_apart(connection: Connection, table: Table, rows: Sequence[Row], before: int) -> list[Receipt]:
-    """Receipts where some keys were known already, or stand in the batch twice."""
+def _told_apart(connection: Connection, table: Table, rows: Sequence[Row], new: int) -> list[Receipt]:
+    """Receipts where some keys were known already, or stand in the batch twice; `new` rows were appended."""
     key, stored = table.c[table.columns.keys()[1]], dict[str, tuple[bytes, int]]()
     for ids in chunks([row[0] for row in rows]):
         query = select(key, table.c.body_hash, table.c.seq).where(key.in_(ids))
         stored.update({found: (bytes(body), seq) for found, body, seq in connection.execute(query)})
-    receipts, fresh = [], {found for found, (_, seq) in stored.items() if seq > before}
+    # Writers take turns, so the rows just appended have the greatest sequences of all.
+    by_age = sorted(stored, key=lambda found: stored[found][1], reverse=True)
+    receipts, fresh = [], set(by_age[:new])
     for row in rows:
         if row[0] in fresh:
             fresh.remove(row[0])

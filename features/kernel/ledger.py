@@ -137,13 +137,15 @@ class Ledger:
             query = select(*columns).where(tables.events.c.customer_id.in_(ids)).order_by(tables.events.c.seq)
             yield from self._stream(query)
 
-    def decisions(self, decision_point: str, *, after: int = 0, upto: int | None = None) -> list[tuple[int, Decision]]:
-        """Decisions of one point with their sequence in (after, upto], in ledger order."""
+    def decisions(
+        self, decision_point: str, *, after: int = 0, upto: int | None = None, limit: int | None = None
+    ) -> list[tuple[int, Decision]]:
+        """Decisions of one point with their sequence in (after, upto], in ledger order, at most `limit`."""
         table = tables.decisions
         query = select(table.c.seq, table.c.row).where(table.c.decision_point == decision_point, table.c.seq > after)
         query = query if upto is None else query.where(table.c.seq <= upto)
         with self._reading() as connection:
-            rows = connection.execute(query.order_by(table.c.seq)).all()
+            rows = connection.execute(query.order_by(table.c.seq).limit(limit)).all()
         return [(seq, msgspec.json.decode(row, type=Decision)) for seq, row in rows]
 
     def recent_decisions(self, decision_point: str, customer_id: str, *, since: datetime) -> list[Decision]:
