@@ -33,7 +33,9 @@ from features.simulation.visits import Visits, draw_visits, visit_events
 __all__ = ["ACTIONS", "START", "Market", "Shifted", "Truth", "simulate"]
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
-_SURGE = 0.8  # visits a day and person
+AFTER_DAYS = 30
+"""Days that are simulated beyond the end, for those who want to know how it goes on."""
+_SURGE = 0.5  # visits a day and person
 _SURGE_REFS = (
     "web:views_7d",
     "web:views_30d",
@@ -61,6 +63,8 @@ class Market:
     end: datetime
     events: pl.DataFrame
     """Columns `features.frames.EVENT_SCHEMA`, sorted by received_at."""
+    after: pl.DataFrame
+    """How it goes on: events received in the `AFTER_DAYS` days from `end` on, in the same unchanged market."""
     truth: Truth
     people: People
     lives: Lives
@@ -73,12 +77,17 @@ class Market:
         """
         return bool(u < self.truth.response([customer_id], [action])[0, 0])
 
-    def shifted(self, days: int = 14, people: int = 400) -> Shifted:
-        """Events in [end, end + days) of up to `people` recent buyers in a changed market: a surge of visits.
+    def shifted(self, days: int = 14, people: int = 600) -> Shifted:
+        """Events received in [end, end + days) in a changed market: life goes on, and recent buyers surge to the site.
 
-        Each visits .8 times a day instead of about once a month, half of the pages are pricing pages, and every fifth
-        visit leaves a cart behind; orders stay as they are.
+        Up to `people` of them visit .5 times a day more than before, half of the pages are pricing pages, and every
+        fifth visit leaves a cart behind. Nothing else changes.
+
+        Raises:
+            InvalidInput: `days` is more than is simulated.
         """
+        if not 0 < days <= AFTER_DAYS:
+            raise InvalidInput("is not simulated", field="days", value=days, remedy=f"use 1 to {AFTER_DAYS}")
         rng = generator("market", self.seed, "shifted")
         after = (to_micros(self.end) - to_micros(self.start)) / DAY_MICROS
         rate = np.where(np.isin(np.arange(len(self.people)), self._recent_buyers(rng, people)), _SURGE, 0.0)
@@ -88,8 +97,9 @@ class Market:
         visits = Visits(points.who, points.at, **{name: np.full(m, value) for name, value in chances.items()})
         parts = visit_events(rng, visits, self.people, f"w{self.seed}x-", signups=False)
         until = self.end + timedelta(days=days)
-        events = assemble(rng, parts, self.people, self.start, until, f"sim{self.seed}x-")
-        return Shifted(events, _SURGE_REFS)
+        surge = assemble(rng, parts, self.people, self.start, until, f"sim{self.seed}x-")
+        usual = self.after.filter(pl.col("received_at") < until)
+        return Shifted(pl.concat([usual, surge]).sort("received_at", "event_id"), _SURGE_REFS)
 
     def _recent_buyers(self, rng: np.random.Generator, people: int) -> Ints:
         since = self.end - _RECENT
@@ -112,8 +122,9 @@ def simulate(seed: int = 7, people: int = 3000, months: int = 30) -> Market:
         if value < least:
             raise InvalidInput("is too small a market", field=name, value=value, remedy=f"use {least} or more")
     end = _months_after(START, months)
-    days = (to_micros(end) - to_micros(START)) / DAY_MICROS
-    who = draw_people(generator("market", seed, "people"), people, days)
+    whole = (to_micros(end) - to_micros(START)) / DAY_MICROS
+    who = draw_people(generator("market", seed, "people"), people, whole)
+    days = whole + AFTER_DAYS
     lives = draw_lives(generator("market", seed, "lives"), who)
     mail = draw_email_consent(generator("market", seed, "consent"), who, lives)
     orders = draw_orders(generator("market", seed, "orders"), who, lives, days)
@@ -125,8 +136,10 @@ def simulate(seed: int = 7, people: int = 3000, months: int = 30) -> Market:
         *messages,
         *visit_events(web, draw_visits(web, who, lives, orders, clicks, days), who, f"w{seed}-", signups=True),
     ]
-    events = assemble(generator("market", seed, "receipt"), parts, who, START, end, f"sim{seed}-")
-    return Market(seed, START, end, events, Truth(who, lives, START), who, lives)
+    until = end + timedelta(days=AFTER_DAYS)
+    events = assemble(generator("market", seed, "receipt"), parts, who, START, until, f"sim{seed}-")
+    before = pl.col("received_at") < end
+    return Market(seed, START, end, events.filter(before), events.filter(~before), Truth(who, lives, START), who, lives)
 
 
 def _months_after(start: datetime, months: int) -> datetime:
