@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from features.kernel.errors import InvalidSetting, KairosError, Unavailable
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
 from features.redis_server import RedisServer
+from features.store import FeatureStore
 
 __all__ = ["run"]
 
@@ -49,8 +51,10 @@ def run(
     settings = Settings.from_env()
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     with ExitStack() as running:
-        redis_url = settings.redis_url or _redis(running)
-        service = running.enter_context(_service(settings, redis_url))
+        if not settings.redis_url:
+            settings = replace(settings, redis_url=_redis(running))
+            _fill(settings)
+        service = running.enter_context(_service(settings))
         running.enter_context(_learner(settings, learn_every))
         url = f"http://{settings.host}:{settings.port}"
         console.out.print(f"Kairos is up: {url}/docs · Ctrl-C stops it", markup=False)
@@ -69,14 +73,26 @@ def _redis(running: ExitStack) -> str:
     return url
 
 
+def _fill(settings: Settings) -> None:
+    """What the offline store holds into a Redis that begins empty."""
+    if not any(each.name != "none.parquet" for each in settings.offline.glob("*/*.parquet")):
+        return
+    with console.step("Features into Redis") as at:
+        store = FeatureStore(settings)
+        store.apply()
+        customers = store.materialize(now())
+        store.close()
+        at.note = f"{max(customers.values()):,} customers"
+
+
 @contextmanager
-def _service(settings: Settings, redis_url: str) -> Iterator[subprocess.Popen[bytes]]:
+def _service(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """`kairos serve` as a child, ready to answer; stopped when left."""
     with console.step("Service") as at:
         # A session of its own: Ctrl-C reaches us alone, and we stop it while Redis is still there.
         process = subprocess.Popen(
             [sys.executable, "-m", "kairos", "serve"],
-            env=os.environ | {"KAIROS_REDIS_URL": redis_url},
+            env=os.environ | {"KAIROS_REDIS_URL": settings.redis_url},
             start_new_session=True,
         )
         try:

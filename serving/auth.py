@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends
@@ -16,11 +16,11 @@ __all__ = ["key_check"]
 _bearer = HTTPBearer(auto_error=False, description="The key of `KAIROS_API_KEY`, where the deployment has set one.")
 
 
-def key_check(api_key: str) -> Callable[..., None]:
+def key_check(api_key: str) -> Callable[..., Awaitable[None]]:
     """A FastAPI dependency that refuses requests without `api_key`; with an empty key everyone may ask."""
     expected = api_key.encode()
 
-    def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
+    async def check(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
         if not expected:
             return
         given = credentials.credentials.encode("utf-8", "replace") if credentials else b""

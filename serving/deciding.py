@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import dataclasses
 import logging
 import uuid
-from datetime import datetime
 
 import msgspec
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from decisioning import next_best
@@ -17,7 +16,7 @@ from decisioning.point import DecisionPoint
 from features.kernel import tables
 from features.kernel.clock import now, to_micros
 from features.kernel.discover import pick
-from features.kernel.errors import Conflict, NotFound, Unavailable
+from features.kernel.errors import Conflict, Unavailable
 from features.kernel.group_commit import GroupCommit
 from features.kernel.ledger import Ledger
 from features.kernel.records import Decision, PolicyState
@@ -40,7 +39,7 @@ class Decider:
         scorer: gives features and scores.
         ledger, commit: the journal.
         salt: of the sticky draws.
-        rng: of the other draws; used from the event loop alone.
+        rng: of the other draws; used on the commit thread alone.
     """
 
     def __init__(
@@ -84,21 +83,45 @@ class Decider:
         point = pick(self.points, decision_point, field="decision_point")
         request = next_best.Request(request_id or uuid.uuid4().hex, customer_id)
         known = await self._known(point, customer_id)
-        decision = next_best.decide(point, request, known, self._rng, now=now(), salt=self._salt)
-        receipts = await durable(
-            lambda: self._commit.submit(lambda connection: self._ledger.append_decisions([decision], connection))
+        # Caps, draw and journal row are one unit: two requests at once cannot both be the first within a cap.
+        status, decision = await durable(
+            lambda: self._commit.submit(lambda connection: self._journal(connection, point, request, known))
         )
-        if receipts[0].status == "conflict":
+        if status == "conflict":
             raise Conflict(
                 "was used before for another customer or decision point",
                 field="request_id",
                 value=request.request_id,
                 remedy="use a new one",
             )
-        if receipts[0].status == "duplicate":
-            return await self._journaled(request.request_id)
-        self._metrics.decisions.labels(point.name, decision.group, decision.action, decision.rung).inc()
+        if status == "accepted":
+            self._metrics.decisions.labels(point.name, decision.group, decision.action, decision.rung).inc()
         return decision
+
+    def _journal(
+        self, connection: Connection, point: DecisionPoint, request: next_best.Request, known: next_best.Known
+    ) -> tuple[str, Decision]:
+        """Decide and append; the receipt's status, and the decision that is in the journal. On the commit thread."""
+        recent = self._recent(connection, point, request.customer_id) if point.caps else []
+        known = dataclasses.replace(known, recent=recent)
+        decision = next_best.decide(point, request, known, self._rng, now=now(), salt=self._salt)
+        [receipt] = self._ledger.append_decisions([decision], connection)
+        if receipt.status == "duplicate":
+            row = tables.decisions.c.row
+            query = select(row).where(tables.decisions.c.request_id == request.request_id)
+            first: Decision = msgspec.json.decode(connection.execute(query).scalar_one(), type=Decision)
+            return receipt.status, first
+        return receipt.status, decision
+
+    def _recent(self, connection: Connection, point: DecisionPoint, customer_id: str) -> list[Decision]:
+        table = tables.decisions
+        query = select(table.c.row).where(
+            table.c.customer_id == customer_id,
+            table.c.decision_point == point.name,
+            table.c.decided_at >= to_micros(now() - point.cap_window),
+        )
+        rows = connection.execute(query.order_by(table.c.seq)).scalars()
+        return [msgspec.json.decode(each, type=Decision) for each in rows]
 
     async def _known(self, point: DecisionPoint, customer_id: str) -> next_best.Known:
         served = self._scorer.models
@@ -113,33 +136,10 @@ class Decider:
         rungs: list[Rung] = [known.rung, *(each.rung for each in scored.values())]
         if len(scored) < len(point.scores):
             rungs.append("prior")
-        since = now() - point.cap_window
-        recent = await asyncio.to_thread(self._recent, point.name, customer_id, since) if point.caps else []
         return next_best.Known(
             rung=min(rungs, key=_WORST_FIRST.index),
             vector=known.values,
             scores={problem: each.probability for problem, each in scored.items()},
             model_versions={each.card.problem: each.card.version for each in bundles},
             states=self._states.get(point.name, {}),
-            recent=recent,
         )
-
-    def _recent(self, point: str, customer_id: str, since: datetime) -> list[Decision]:
-        table = tables.decisions
-        query = select(table.c.row).where(
-            table.c.customer_id == customer_id,
-            table.c.decision_point == point,
-            table.c.decided_at >= to_micros(since),
-        )
-        try:
-            with self._ledger.engine.connect() as connection:
-                rows = connection.execute(query.order_by(table.c.seq)).scalars().all()
-        except SQLAlchemyError as error:
-            raise Unavailable(f"the ledger cannot be read: {error}") from error
-        return [msgspec.json.decode(row, type=Decision) for row in rows]
-
-    async def _journaled(self, request_id: str) -> Decision:
-        found = await asyncio.to_thread(self._ledger.decision, request_id=request_id)
-        if found is None:
-            raise NotFound("is no longer in the journal", field="request_id", value=request_id, remedy="use a new one")
-        return found

@@ -28,23 +28,26 @@ _ROW_MAJOR = 1
 _ALL_TREES = -1
 _PARAMETERS = b"num_threads=1"  # a request is small: waking other threads costs more than they save
 _NAME_BYTES = 1024
+_FEW_ROWS = 16
+"""Scored in less time than it takes to get Python's global lock back from a busy thread."""
 
 
 @functools.cache
-def _library() -> ctypes.CDLL:
+def _library(*, holding: bool = False) -> ctypes.CDLL:
+    """The loaded library; calls through it release Python's global lock, unless `holding`."""
     spec = importlib.util.find_spec("lightgbm")  # finds the package without importing it
     folders = [Path(each) for each in (spec.submodule_search_locations or ())] if spec else []
     for folder in folders:
         for name in ("lib_lightgbm.so", "lib_lightgbm.dylib", "lib_lightgbm.dll"):
             if (path := folder / "lib" / name).exists():
-                library = ctypes.CDLL(str(path))
+                library = ctypes.PyDLL(str(path)) if holding else ctypes.CDLL(str(path))
                 library.LGBM_GetLastError.restype = ctypes.c_char_p
                 return library
     raise Unavailable("LightGBM's shared library was not found", remedy="install the package lightgbm")
 
 
-def _call(name: str, *arguments: object) -> None:
-    library = _library()
+def _call(name: str, *arguments: object, holding: bool = False) -> None:
+    library = _library(holding=holding)
     if getattr(library, name)(*arguments) != 0:
         raise InvalidInput(f"LightGBM says: {library.LGBM_GetLastError().decode(errors='replace')}", field="model")
 
@@ -113,6 +116,7 @@ class Booster:
             ctypes.c_char_p(_PARAMETERS),
             ctypes.byref(written),
             out.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
+            holding=kind == _RAW and len(rows) <= _FEW_ROWS,
         )
         if written.value != out.size:
             raise InvalidInput("gave another number of outputs than asked for", field="model", value=written.value)

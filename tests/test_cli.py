@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,14 +18,20 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+import redis
 from typer.testing import CliRunner
 
 import kairos
 from cli import console
+from features.frames import events_frame, spine_of
 from features.kernel import card as cards
+from features.kernel import clock
+from features.kernel.events import Event
 from features.kernel.ledger import Ledger
 from features.kernel.records import Score
 from features.kernel.seeds import generator
+from features.kernel.settings import Settings
+from features.store import FeatureStore
 
 KAIROS = [sys.executable, "-m", "kairos"]
 
@@ -201,19 +209,40 @@ def children_of(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def known_home(tmp_path: Path) -> Path:
+    """A home whose offline store knows one customer."""
+    yesterday = clock.now() - timedelta(days=1)
+    order = Event(event_id="e", customer_id="c", type="order", amount=5.0, occurred_at=yesterday, received_at=yesterday)
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    ledger.append_events([order])
+    events = events_frame([row for part in ledger.events() for row in part])
+    ledger.close()
+    FeatureStore(Settings(home=tmp_path)).backfill(events, spine_of(["c"], clock.now()))
+    return tmp_path
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for a process's children")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_up_serves_until_it_is_stopped_and_stops_all_it_started(tmp_path: Path, how: signal.Signals) -> None:
-    port = 20_000 + os.getpid() % 20_000 + how
-    env = os.environ | {"KAIROS_HOME": str(tmp_path), "KAIROS_PORT": str(port)}
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([*KAIROS, "up"], env=env, stdout=log, stderr=log)
+def test_up_serves_until_it_is_stopped_and_stops_all_it_started(known_home: Path, how: signal.Signals) -> None:
+    port, log = free_port(), known_home / "log"
+    with log.open("wb") as out:
+        env = os.environ | {"KAIROS_HOME": str(known_home), "KAIROS_PORT": str(port)}
+        process = subprocess.Popen([*KAIROS, "up"], env=env, stdout=out, stderr=out)
     try:
-        deadline = time.monotonic() + 90
-        while "Kairos is up" not in (tmp_path / "log").read_text():
-            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
+        deadline = time.monotonic() + 120
+        while "Kairos is up" not in log.read_text():
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == httpx.codes.OK
+        with redis.Redis.from_url(re.findall(r"redis://[\d.:]+/0", log.read_text())[0]) as online:
+            assert online.dbsize() == 1  # the customer of the offline store
         children = children_of(process.pid)
         assert len(children) == 2  # Redis and the service
         process.send_signal(how)
@@ -221,4 +250,4 @@ def test_up_serves_until_it_is_stopped_and_stops_all_it_started(tmp_path: Path, 
     finally:
         process.kill()
     assert not any(Path(f"/proc/{each}").exists() for each in children)
-    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert "Traceback" not in log.read_text()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -324,6 +325,22 @@ def test_rules_and_caps_exclude_by_name(kairos: Running) -> None:
             treated += 1
             assert "treated within 7 days" in kairos.decide(customer)["exclusions"].values()
     assert treated > 5
+
+
+def test_two_requests_at_once_cannot_both_be_first_within_a_cap(kairos: Running) -> None:
+    customers = [f"hurried-{i}" for i in range(6)]
+    for each in customers:
+        kairos.store.put(each, CONSENT)
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(kairos.decide, customers * 8))
+    treated = [sum(each["customer_id"] == c and each["action"] != "none" for each in found) for c in customers]
+    assert max(treated) == 1 and sum(treated) >= 3
+
+
+def test_the_same_request_at_once_is_one_decision(kairos: Running) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: kairos.decide("twin", request_id="r-twin"), range(16)))
+    assert found == [found[0]] * 16
 
 
 def test_decisions_use_the_published_state(kairos: Running) -> None:

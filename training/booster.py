@@ -21,10 +21,10 @@ __all__ = ["DEFAULTS", "Model", "Trainer", "load"]
 Floats = NDArray[np.float64]
 
 DEFAULTS: dict[str, float | int] = {
-    "learning_rate": 0.06,
-    "num_leaves": 15,
-    "min_data_in_leaf": 60,
-    "feature_fraction": 0.7,
+    "learning_rate": 0.05,
+    "num_leaves": 8,
+    "min_data_in_leaf": 40,
+    "feature_fraction": 0.5,
     "lambda_l2": 2.0,
     "cat_smooth": 20.0,
 }
@@ -39,6 +39,9 @@ _FIXED: dict[str, Any] = {
     "seed": 7,
     "feature_pre_filter": False,
     "max_bin": 127,
+    "max_cat_to_onehot": 16,
+    "min_data_per_group": 20,
+    "cat_l2": 5.0,
     "verbose": -1,
 }
 _MOST_ROUNDS, _PATIENCE = 400, 30

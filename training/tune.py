@@ -48,8 +48,8 @@ def search(trainer: Trainer, trials: int, progress: Callable[[int, int], None]) 
 def _space(optuna: Any) -> dict[str, Any]:
     of = optuna.distributions
     return {
-        "learning_rate": of.FloatDistribution(0.03, 0.12, log=True),
-        "num_leaves": of.IntDistribution(5, 31),
+        "learning_rate": of.FloatDistribution(0.02, 0.12, log=True),
+        "num_leaves": of.IntDistribution(4, 31),
         "min_data_in_leaf": of.IntDistribution(20, 300, log=True),
         "feature_fraction": of.FloatDistribution(0.3, 1.0),
         "lambda_l2": of.FloatDistribution(0.1, 50.0, log=True),

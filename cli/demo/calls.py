@@ -23,7 +23,7 @@ class Service:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = httpx.Client(base_url=url, timeout=60.0)
+        self._client = httpx.Client(base_url=url, timeout=60.0, headers={"content-type": "application/json"})
 
     def post(self, path: str, body: object) -> Any:
         """The JSON answer.

@@ -69,7 +69,7 @@ def _read(data: Path, recipe: str) -> Imported:
         imported = read(load_recipe(recipe), data)
         at.note = f"{imported.rows_read:,} rows"
     rows = [*((f"used: {reason}", f"{n:,}") for reason, n in imported.used.items())]
-    rows += [(f"refused: {reason}", f"{n:,}") for reason, n in imported.counts.items()]
+    rows += [(f"refused: {reason}", f"{n:,}") for reason, n in imported.named_counts.items()]
     rows.append(("read", f"{imported.rows_read:,}"))
     console.table("What became of every row", ["fate", ">rows"], rows)
     return imported

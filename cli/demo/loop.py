@@ -89,7 +89,8 @@ def _learn(run: _Run, plan: Plan) -> Learnt:
 
 
 def _serve_and_decide(run: _Run, learnt: Learnt, plan: Plan) -> tuple[live.Live | None, list[Round], Verdict]:
-    world, point = run.world, all_points()[world.point]
+    world = run.world
+    point = all_points()[world.point]
     with ExitStack() as stack:
         with console.step("Start the service") as at:
             url = stack.enter_context(

@@ -25,7 +25,7 @@ T = TypeVar("T", bound=BaseModel)
 AnyBody = Annotated[dict[str, Any], Body()]
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:  # async: a plain function would be run on another thread
     services: Services = request.app.state.services
     return services
 
