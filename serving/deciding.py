@@ -84,6 +84,8 @@ class Decider:
         request = next_best.Request(request_id or uuid.uuid4().hex, customer_id)
         known = await self._known(point, customer_id)
         # Caps, draw and journal row are one unit: two requests at once cannot both be the first within a cap.
+        status: str
+        decision: Decision
         status, decision = await durable(
             lambda: self._commit.submit(lambda connection: self._journal(connection, point, request, known))
         )

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from serving.bundles import Models
 
 __all__ = ["Metrics"]
 
@@ -23,11 +29,10 @@ class Metrics:
         self.decisions = self._counter("decisions", "Decisions taken", "point", "group", "action", "rung")
         self.unlogged = self._counter("scores_unlogged", "Served scores that the log could not take")
         self.failures = self._counter("failures", "Failures of background work", "work")
-        self.models = Gauge("kairos_model", "1 for each served model", ["problem", "version"], registry=self.registry)
-        self.waiting = Gauge(
-            "kairos_ingest_waiting", "Customers whose features are older than their last event", registry=self.registry
-        )
-        self.faults = Gauge("kairos_model_faults", "Models whose newest bundle is not served", registry=self.registry)
+
+    def show(self, models: Models, waiting: Callable[[], int]) -> None:
+        """Add what is read off when the page is asked for: the served models, and how far ingest is behind."""
+        self.registry.register(_Now(models, waiting))
 
     def text(self) -> bytes:
         """The page."""
@@ -35,3 +40,18 @@ class Metrics:
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"kairos_{name}", what, labels, registry=self.registry)
+
+
+class _Now(Collector):
+    def __init__(self, models: Models, waiting: Callable[[], int]) -> None:
+        self._models, self._waiting = models, waiting
+
+    def collect(self) -> Iterator[Metric]:
+        served = GaugeMetricFamily("kairos_model", "1 for each served model", labels=["problem", "version"])
+        for problem in self._models.problems:
+            served.add_metric([problem, self._models.get(problem).card.version], 1)
+        yield served
+        faults = len(self._models.faults)
+        yield GaugeMetricFamily("kairos_model_faults", "Models whose newest bundle is not served", faults)
+        behind = "Customers whose features are older than their last event"
+        yield GaugeMetricFamily("kairos_ingest_waiting", behind, self._waiting())

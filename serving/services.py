@@ -62,10 +62,6 @@ class Services:
         """Follow the models' pointers and the learners' states. Never raises: what is away stays as it was."""
         self._try("models", self.models.refresh)
         self._try("states", self.decider.refresh)
-        self.metrics.models.clear()
-        for problem in self.models.problems:
-            self.metrics.models.labels(problem, self.models.get(problem).card.version).set(1)
-        self.metrics.faults.set(len(self.models.faults))
 
     def close(self) -> None:
         """Stop in the order of the data: what was acknowledged is computed and written before the ledger closes."""
@@ -124,7 +120,7 @@ def compose(
         rng=rng or generator("decide", settings.salt, uuid.uuid4()),
     )
     ingest = Ingest(ledger, commit, online, settings.queue_size)
-    metrics.waiting.set_function(lambda: ingest.waiting)
+    metrics.show(models, lambda: ingest.waiting)
     return Services(settings, ledger, commit, online, ingest, models, score_log, scorer, decider, metrics)
 
 
