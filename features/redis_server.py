@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from features.kernel.errors import Unavailable
 
@@ -129,7 +131,9 @@ def _spawn(executable: Path, port: int, folder: str, log: Path) -> subprocess.Po
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
     deadline = time.monotonic() + _PATIENCE
-    with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1.0) as client:
+    # No retries of the client's own: between two attempts it matters whether the process still lives.
+    never = Retry(NoBackoff(), 0)
+    with redis.Redis(host="127.0.0.1", port=port, socket_timeout=1.0, retry=never) as client:
         while process.poll() is None and time.monotonic() < deadline:
             try:
                 return int(client.info("server")["process_id"]) == process.pid
