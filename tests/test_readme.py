@@ -1,0 +1,96 @@
+"""Every command and code block of README and docs runs; what takes minutes is run by `.ci/run` instead, and named there."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import Loop
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+GATE = (ROOT / ".ci" / "run").read_text()
+LONG = ("make demo", "make test", "kairos demo --data")
+"""Commands that `.ci/run` runs."""
+STAYS = "kairos up"
+"""The command that runs until Ctrl-C: the other commands are run against it."""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def is_long(block: str) -> bool:
+    return any(each in block for each in LONG)
+
+
+SHORT = [each for each in blocks("sh") if not is_long(each) and STAYS not in each]
+
+
+@pytest.fixture(scope="module")
+def up(loop: Loop) -> Iterator[dict[str, str]]:
+    """`kairos up` as the README starts it, on a free port; the environment of the commands around it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    environment = loop.environment | {"KAIROS_PORT": port}
+    process = subprocess.Popen([sys.executable, "-m", "kairos", "up"], env=environment, cwd=ROOT)
+    deadline = time.monotonic() + 90
+    while not _ready(port):
+        assert process.poll() is None and time.monotonic() < deadline, "kairos up did not become ready"
+        time.sleep(0.2)
+    yield environment
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert not _ready(port), "Ctrl-C left the service running"
+
+
+def _ready(port: str) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_what_the_readme_runs_long_is_run_by_the_gate() -> None:
+    for block in filter(is_long, blocks("sh")):
+        for line in filter(None, block.splitlines()):
+            command = line.split("#")[0].strip()
+            named = command.replace("../shared/data/", '"$data/').replace(" --recipe", '" --recipe')
+            assert command in GATE or named in GATE, f".ci/run does not run: {command}"
+
+
+@pytest.mark.parametrize("block", SHORT, ids=[each.strip().splitlines()[0][:60] for each in SHORT])
+def test_commands(block: str, up: dict[str, str]) -> None:
+    script = block.replace("127.0.0.1:8321", f"127.0.0.1:{up['KAIROS_PORT']}").replace("curl -s", "curl -sS --fail")
+    script = script.replace(".venv/bin/kairos", f"{sys.executable} -m kairos").replace(
+        ".venv/bin/mlflow", f"{sys.executable} -m mlflow"
+    )
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], env=up, cwd=ROOT, capture_output=True, text=True, timeout=240
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert run.stdout.strip(), "the commands print nothing"
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_code(block: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", block], env=environment, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.stdout.strip()
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} points to {target}, which is not there"
