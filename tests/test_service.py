@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,14 +25,16 @@ from decisioning.point import all_points
 from features.kernel import tables
 from features.kernel.card import CandidateColumn, Candidates, CardFeature, column_name
 from features.kernel.clock import now
+from features.kernel.group_commit import GroupCommit
 from features.kernel.ledger import Ledger
-from features.kernel.records import PolicyState
+from features.kernel.records import PolicyState, Score
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
 from features.store import FeatureStore
 from serving.app import create_app
 from serving.bundles import load_bundle
 from serving.score import Known, score
+from serving.score_log import ScoreLog
 from serving.services import Services, compose
 from serving.testing import MemoryStore, listening, publish, simple_card
 
@@ -287,6 +290,26 @@ def test_the_score_log_is_a_sample(tmp_path: Path) -> None:
             each.post("scores/churn", {"items": [{"customer_id": f"c{i}"} for i in range(100)]})
         each.services.score_log.close()
         assert 140 < len(each.services.ledger.scores("churn")) < 260
+
+
+def test_the_score_log_is_bounded_and_waits_for_nobody(tmp_path: Path) -> None:
+    ledger, dropped, gate = Ledger(Settings(home=tmp_path).ledger), list[int](), threading.Event()
+    commit = GroupCommit(ledger)
+    log = ScoreLog(ledger, commit, share=1.0, dropped=dropped.append, depth=5)
+    commit.submit(lambda _: gate.wait(10))
+    rows = [
+        Score(score_id=f"s{i}", customer_id="c", problem="p", model_version="1", rung="fresh", probability=0.5,
+              features={}, scored_at=now())
+        for i in range(20)
+    ]  # fmt: skip
+    log.offer(rows[:3])  # under way
+    for each in rows[3:]:
+        log.offer([each])  # five wait, twelve do not fit
+    gate.set()
+    log.close()
+    commit.close()
+    assert sum(dropped) == 12 and [each.score_id for each in ledger.scores("p")] == [f"s{i}" for i in range(8)]
+    ledger.close()
 
 
 # -- decisions and outcomes --------------------------------------------------------------------------------------------
