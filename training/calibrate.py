@@ -1,8 +1,11 @@
 """Calibration: from LightGBM's raw log-odds to a probability that can be believed, as knots a card can carry.
 
-Isotonic regression on the validation split (Zadrozny & Elkan, 2002), its steps turned into a strictly rising line
-through their centres so that ranking and explanation survive; where the rarer class is small, Platt's sigmoid
-(Platt, 1999), which has two parameters to learn instead of many.
+Learnt from rows the model has not seen: the validation split, and the training rows as models fitted on other people
+see them. The validation split alone is one season; calibrated on it, a model of customers believes in that season.
+
+Isotonic regression (Zadrozny & Elkan, 2002), its steps turned into a strictly rising line through their centres so that
+ranking and explanation survive; where the rarer class is small, Platt's sigmoid (Platt, 1999), which has two
+parameters to learn instead of many.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ __all__ = ["apply", "fit"]
 
 Floats = NDArray[np.float64]
 
-FEW = 300
+FEW = 1_000
 """Rows of the rarer class below which Platt's sigmoid is the better bet (Niculescu-Mizil & Caruana, 2005)."""
 _BIN_ROWS, _MOST_BINS = 60, 60
 _SIGMOID_KNOTS = 65

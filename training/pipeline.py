@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from features.kernel import clock
 from features.kernel.card import Calibration, Card, save_card
@@ -86,8 +87,11 @@ def fit(data: TrainingSet, *, trials: int = TRIALS, progress: Progress = lambda 
     """Tune, calibrate, evaluate and judge; the same training set gives the same model and figures."""
     data.check()
     name = data.problem.name
-    model = tune.search(Trainer(data), trials, lambda done, of: progress("tune", 0.7 * done / of))
-    calibration = calibrate.fit(model.raw(data.validation.x), data.validation.y)
+    trainer = Trainer(data)
+    model = tune.search(trainer, trials, lambda done, of: progress("tune", 0.6 * done / of))
+    progress("calibrate", 0.6)
+    unseen = np.concatenate([trainer.out_of_fold(model), model.raw(data.validation.x)])
+    calibration = calibrate.fit(unseen, np.concatenate([data.train.y, data.validation.y]))
     progress("evaluate", 0.75)
     evaluation = evaluate(
         data.test.y,
