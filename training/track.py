@@ -1,7 +1,8 @@
 """The one door to MLflow: a run with its parameters, figures and files, a registered version, the alias `champion`.
 
 Works through a client of its own and changes nothing global. Under `mlflow run` (`MLFLOW_RUN_ID` is set) the run that
-MLflow opened is used, wherever MLflow keeps it; `KAIROS_MLFLOW_URI` does not apply there.
+MLflow opened is used, wherever MLflow keeps it (`KAIROS_MLFLOW_URI` does not apply there); training all problems in it
+gives each a child run.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import yaml
 
 from features.kernel.card import Card
 from features.kernel.clock import now, to_micros
-from features.kernel.errors import GateRefused
+from features.kernel.errors import GateRefused, Unavailable
 from features.kernel.settings import Settings, quiet_libraries
 from training.gate import Finding
 from training.trainingset import TrainingSet
@@ -89,16 +90,38 @@ class Run:
 
 
 def start(problem: str, settings: Settings) -> Run:
-    """Open a run (or take the one `mlflow run` opened) and register a version for what it will hold."""
+    """Open a run (or take the one `mlflow run` opened) and register a version for what it will hold.
+
+    Raises:
+        Unavailable: the tracking server or database cannot be reached.
+    """
     client = _client(settings)
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    try:
+        run, ours = _run(client, problem, settings)
+        name = model_name(problem)
+        if not client.search_registered_models(filter_string=f"name = '{name}'"):
+            client.create_registered_model(name, description=f"Kairos: {problem}")
+        source = f"{run.info.artifact_uri}/{_FOLDER}"
+        version = client.create_model_version(name, source=source, run_id=run.info.run_id, await_creation_for=0)
+    except MlflowException as error:
+        raise Unavailable(
+            f"MLflow cannot be used: {error}", field="KAIROS_MLFLOW_URI", value=settings.tracking_uri
+        ) from error
+    return Run(run.info.run_id, problem, str(version.version), client, ours)
+
+
+def _run(client: Any, problem: str, settings: Settings) -> tuple[Any, bool]:
+    """A run, and whether it is ours to end: under `mlflow run` its own, or a child of it if it is not for us alone."""
     given = os.environ.get("MLFLOW_RUN_ID", "")
-    run = client.get_run(given) if given else client.create_run(_experiment(client, settings), run_name=problem)
-    name = model_name(problem)
-    if not client.search_registered_models(filter_string=f"name = '{name}'"):
-        client.create_registered_model(name, description=f"Kairos: {problem}")
-    source = f"{run.info.artifact_uri}/{_FOLDER}"
-    version = client.create_model_version(name, source=source, run_id=run.info.run_id, await_creation_for=0)
-    return Run(run.info.run_id, problem, str(version.version), client, not given)
+    if not given:
+        return client.create_run(_experiment(client, settings), run_name=problem), True
+    parent = client.get_run(given)
+    if parent.data.params.get("problem", problem) == problem:
+        return parent, False
+    tags = {"mlflow.parentRunId": given}
+    return client.create_run(parent.info.experiment_id, run_name=problem, tags=tags), True
 
 
 def _client(settings: Settings) -> Any:
