@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from features.kernel.settings import Settings
 from serving import errors
@@ -24,6 +25,15 @@ action of a journey, drawn with a known probability, so that it can be measured 
 Every answer names the **rung** it stands on: `fresh`, `stale` (features older than their TTL), `default` (customer
 unknown), `prior` (no model or no store). Errors are `application/problem+json` (RFC 9457) and name field and remedy.
 """
+
+# FastAPI would export traces, bodies of refused requests among them, once some library has set up OpenTelemetry.
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 _REFUSALS = {
     401: "no key, or a wrong one",
@@ -53,7 +63,7 @@ def create_app(settings: Settings, make: Callable[[Settings], Services] = compos
         finally:
             services.close()
 
-    app = FastAPI(title="Kairos", version="0.1.0", description=_DESCRIPTION, lifespan=life)
+    app = FastAPI(title="Kairos", version="0.1.0", description=_DESCRIPTION, lifespan=life, telemetry=_NO_TELEMETRY)
     errors.install(app)
     app.add_middleware(Edge)
     refusals = {
