@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import signal
 import sys
 from typing import Any
 
@@ -75,6 +76,9 @@ for _name, _line in VERBS.items():
 def load(verb: str) -> Any:
     """The command behind a verb: its module's `app`, or its function `run`."""
     module = importlib.import_module(f"cli.{verb}_" if verb == "import" else f"cli.{verb}")
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Importing Polars puts a handler before Python's that restarts system calls: Ctrl-C would not end a wait.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     group = getattr(module, "app", None)
     if group is None:
         group = typer.Typer(add_completion=False)

@@ -248,6 +248,7 @@ def test_up_serves_until_it_is_stopped_and_stops_all_it_started(known_home: Path
         process.send_signal(how)
         assert process.wait(40) == 130
     finally:
-        process.kill()
+        process.terminate()  # not killed: it would leave behind what it started
+        process.wait(40)
     assert not any(Path(f"/proc/{each}").exists() for each in children)
     assert "Traceback" not in log.read_text()
