@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,21 +97,36 @@ def start(problem: str, settings: Settings) -> Run:
     Raises:
         Unavailable: the tracking server or database cannot be reached.
     """
-    client = _client(settings)
+    quiet_libraries()
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-    try:
+    with _quiet(), _unavailable(MlflowException, settings):
+        client = _client(settings)
         run, ours = _run(client, problem, settings)
         name = model_name(problem)
         if not client.search_registered_models(filter_string=f"name = '{name}'"):
             client.create_registered_model(name, description=f"Kairos: {problem}")
         source = f"{run.info.artifact_uri}/{_FOLDER}"
         version = client.create_model_version(name, source=source, run_id=run.info.run_id, await_creation_for=0)
-    except MlflowException as error:
+    return Run(run.info.run_id, problem, str(version.version), client, ours)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow's mappers use a loader strategy that SQLAlchemy 2.1 deprecates: nothing our caller could act on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*``noload`` loader strategy.*")
+        yield
+
+
+@contextmanager
+def _unavailable(kind: type[Exception], settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except kind as error:
         raise Unavailable(
             f"MLflow cannot be used: {error}", field="KAIROS_MLFLOW_URI", value=settings.tracking_uri
         ) from error
-    return Run(run.info.run_id, problem, str(version.version), client, ours)
 
 
 def _run(client: Any, problem: str, settings: Settings) -> tuple[Any, bool]:
@@ -125,7 +142,6 @@ def _run(client: Any, problem: str, settings: Settings) -> tuple[Any, bool]:
 
 
 def _client(settings: Settings) -> Any:
-    quiet_libraries()
     for name in ("alembic", "mlflow.store.db.utils"):  # a new database would tell of each of its migrations
         logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient  # noqa: PLC0415
