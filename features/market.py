@@ -39,10 +39,17 @@ _SURGE = 0.5  # visits a day and person
 _SURGE_REFS = (
     "web:views_7d",
     "web:views_30d",
+    "web:views_90d",
     "web:sessions_30d",
+    "web:active_days_30d",
     "web:pricing_views_30d",
+    "web:pricing_views_90d",
+    "web:carts_7d",
     "web:carts_30d",
+    "web:carts_90d",
     "web:days_since_visit",
+    "web:days_since_pricing",
+    "web:days_since_cart",
 )
 _RECENT = timedelta(days=180)
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
+from fastapi_offline import FastAPIOffline
 
 from features.kernel.settings import Settings
 from serving import errors
@@ -63,7 +64,9 @@ def create_app(settings: Settings, make: Callable[[Settings], Services] = compos
         finally:
             services.close()
 
-    app = FastAPI(title="Kairos", version="0.1.0", description=_DESCRIPTION, lifespan=life, telemetry=_NO_TELEMETRY)
+    app = FastAPIOffline(  # FastAPI whose /docs needs no CDN
+        title="Kairos", version="0.1.0", description=_DESCRIPTION, lifespan=life, telemetry=_NO_TELEMETRY
+    )
     errors.install(app)
     app.add_middleware(Edge)
     refusals = {

@@ -84,7 +84,7 @@ def _words(ref: str, phrase: str, value: Value, points: float) -> str:
     >>> _words("orders:count_30d", "ordered {value} times in 30 days", 3.0, 0.08)
     'ordered 3 times in 30 days (+8 points)'
     >>> _words("orders:average_value", "", 12.345, -0.0004)
-    'orders average value is 12.35 (−0.04 points)'
+    'orders average value is 12.3 (−0.04 points)'
     >>> _words("orders:count_30d", "ordered {value} times in 30 days", None, 0.0)
     'orders count 30d is not known (0 points)'
     """
@@ -99,7 +99,16 @@ def _words(ref: str, phrase: str, value: Value, points: float) -> str:
 
 
 def _shown(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    """A value as people write it: at most two decimals, no more than the size of the number is worth.
+
+    >>> [_shown(each) for each in (3.0, 0.00004, 0.256, 17.634, 678.12, 12345.6, "DE")]
+    ['3', '0', '0.26', '17.6', '678', '12,346', 'DE']
+    """
+    if isinstance(value, str):
+        return value
+    text = f"{value:,.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
 def _signed(points: float) -> str:

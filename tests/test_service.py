@@ -441,6 +441,14 @@ def test_metrics_count_what_was_served(alone: Running) -> None:
     assert 'route="(none)",status="404"' in shown
 
 
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_the_api_pages_need_no_network(kairos: Running, page: str) -> None:
+    html = kairos.client.get(page).text
+    sources = re.findall(r'(?:src|href)="([^"]+)"', html)
+    assert sources and all(each.startswith("/") for each in sources)
+    assert all(kairos.client.get(each).status_code == 200 for each in sources)
+
+
 def test_openapi_has_examples_and_refusals(kairos: Running) -> None:
     spec = kairos.client.get("/openapi.json").json()
     operations = {(path, method): each for path, item in spec["paths"].items() for method, each in item.items()}

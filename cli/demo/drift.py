@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-from features.store import FeatureStore
-
 from cli.console import Step
 from cli.demo.calls import Service
 from cli.demo.world import World
@@ -16,6 +14,7 @@ from features.frames import spine_of, to_events
 from features.kernel.errors import Unavailable
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
+from features.store import FeatureStore
 from serving.watch import watch
 from training.problem import Problem
 

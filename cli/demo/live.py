@@ -93,9 +93,13 @@ def reasons(explanation: dict[str, Any]) -> str:
     strongest = sorted(explanation["reasons"], key=lambda each: -abs(each["points"]))[:5]
     rest = points - sum(each["points"] for each in strongest)
     lines = [f"• {each['text']}" for each in strongest]
-    lines.append(f"• everything else ({100 * rest:+.1f} points)")
-    lines.append(f"{100 * reference:.1f} % on average {100 * points:+.1f} points = {100 * probability:.1f} %")
+    lines.append(f"• everything else ({_signed(rest)} points)")
+    lines.append(f"{100 * reference:.1f} % on average {_signed(points)} points = {100 * probability:.1f} %")
     return "\n".join(lines)
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def _best(score: dict[str, Any]) -> str:

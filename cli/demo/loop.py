@@ -8,8 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from features.store import FeatureStore
-
 from cli import console
 from cli.demo import live, stations
 from cli.demo.calls import Service
@@ -26,6 +24,7 @@ from features.kernel import clock
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings, quiet_libraries
 from features.redis_server import RedisServer
+from features.store import FeatureStore
 
 __all__ = ["Plan", "run_loop"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import polars as pl
-from features.store import FeatureStore
 
 from cli.console import Step
 from cli.demo.world import World
@@ -15,6 +14,7 @@ from features.kernel.card import Cutoffs
 from features.kernel.errors import NotEnoughData
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
+from features.store import FeatureStore
 from training import cutoffs, dataset, pipeline
 from training.pipeline import Trained
 from training.problem import Problem

@@ -10,10 +10,12 @@ from rich.panel import Panel
 
 from cli import console
 from decisioning.verdict import Rate, Verdict
-from features.drift.evidently_report import DriftReport
+from features.drift.evidently_report import P_VALUES, DriftColumn, DriftReport
 from features.kernel.card import Card, Metric
 
 __all__ = ["drift_table", "models_table", "places", "verdict_table"]
+
+_STRONGEST = 16
 
 
 def models_table(cards: Sequence[Card], champions: Mapping[str, bool], skipped: Mapping[str, str]) -> None:
@@ -51,7 +53,8 @@ def _baseline(metric: Metric) -> str:
 
 
 def drift_table(report: DriftReport, shifted: Sequence[str]) -> None:
-    """The columns that drifted, and those that the market is known to have shifted."""
+    """The columns that drifted most, and whether the market is known to have shifted them."""
+    drifted = sorted(report.drifted, key=_strength, reverse=True)
     rows = [
         (
             each.column,
@@ -60,12 +63,24 @@ def drift_table(report: DriftReport, shifted: Sequence[str]) -> None:
             f"{each.threshold:.3g}",
             "yes" if each.column in shifted else "",
         )
-        for each in report.columns
-        if each.drifted or each.column in shifted
+        for each in drifted[:_STRONGEST]
     ]
     columns = ["drifted column", "test", ">statistic", ">threshold", "shifted by the market"]
-    title = f"Drift: {len(report.drifted)} of {len(report.columns)} columns"
+    title = f"Drift: {len(drifted)} of {len(report.columns)} columns, the strongest first"
     console.table(title, columns if shifted else columns[:-1], rows if shifted else [row[:-1] for row in rows])
+    if shifted:
+        found = {each.column for each in drifted} & set(shifted)
+        console.out.print(
+            f"  {len(found)} of the {len(shifted)} columns the market shifted are named. The others aged:"
+        )
+        console.out.print("  training rows are up to two years old, and everyone has known the shop longer since.")
+
+
+def _strength(column: DriftColumn) -> float:
+    """A distance in units of its threshold; a p-value is no measure of size, so those stand at the threshold."""
+    if column.statistic is None or column.test in P_VALUES:
+        return 1.0
+    return column.statistic / column.threshold
 
 
 def places(home: Path, now: datetime, tracking_uri: str, report: DriftReport | None) -> None:

@@ -30,12 +30,14 @@ from scipy.stats import chi2
 from features.kernel.errors import InvalidInput, NotEnoughData
 from features.kernel.settings import quiet_libraries
 
-__all__ = ["FEW", "MANY", "DriftColumn", "DriftReport", "drift_report"]
+__all__ = ["FEW", "MANY", "P_VALUES", "DriftColumn", "DriftReport", "drift_report"]
 
 FEW, MANY = 30, 1_000
 DISTANCE, ALPHA, DISTINCT = 0.1, 0.05, 5
 
-_P_VALUES, _OF_NUMBERS = ("ks", "chisquare"), ("ks", "wasserstein")
+P_VALUES = ("ks", "chisquare")
+"""Tests whose statistic is a p-value; the others' is a distance."""
+_OF_NUMBERS = ("ks", "wasserstein")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def _verdict(reference: pl.Series, current: pl.Series, test: _Test | None, stati
     missing = reference.null_count() / reference.len(), current.null_count() / current.len()
     drifted = abs(missing[0] - missing[1]) > DISTANCE
     if test is not None and statistic is not None:
-        drifted |= statistic <= test.threshold if test.name in _P_VALUES else statistic >= test.threshold
+        drifted |= statistic <= test.threshold if test.name in P_VALUES else statistic >= test.threshold
     name, threshold = (test.name, test.threshold) if test else ("none", DISTANCE)
     return DriftColumn(reference.name, name, statistic, threshold, missing[0], missing[1], drifted)
 
