@@ -5,6 +5,7 @@ Contributions come from LightGBM itself (exact TreeSHAP); `shap` draws them.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,11 @@ def explain(model: Model, x: Floats, columns: Sequence[str], rng: np.random.Gene
 
 def beeswarm(explanation: Explanation, path: Path) -> None:
     """SHAP's summary plot as PNG: every row a dot, the most important columns on top."""
-    import shap  # noqa: PLC0415
     from matplotlib import pyplot  # noqa: PLC0415
+
+    with warnings.catch_warnings():  # it makes its colour maps in a way matplotlib will deprecate
+        warnings.filterwarnings("ignore", message="The set_(bad|over|under) function will be deprecated")
+        import shap  # noqa: PLC0415
 
     figure = pyplot.figure(figsize=(9, 6))
     try:

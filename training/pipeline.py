@@ -72,11 +72,13 @@ def train(
 
     Raises:
         NotEnoughData: a split lacks a class.
+        Unavailable: MLflow cannot be used.
     """
+    found = fit(training_set, trials=trials, progress=progress)
     run = track.start(problem.name, settings)
     status = "FAILED"
     try:
-        trained = _register(fit(training_set, trials=trials, progress=progress), run, settings, progress)
+        trained = _register(found, run, settings, progress)
         status = "FINISHED"
     finally:
         run.close(status)

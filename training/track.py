@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sqlalchemy.exc import SQLAlchemyError
 
 from features.kernel.card import Card
 from features.kernel.clock import now, to_micros
@@ -39,7 +40,7 @@ def model_name(problem: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One MLflow run and the version registered for it."""
+    """One MLflow run and the version registered for it. Methods raise `Unavailable` if MLflow cannot be used."""
 
     run_id: str
     problem: str
@@ -53,12 +54,13 @@ class Run:
         from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
 
         at = to_micros(now()) // 1000
-        self._client.log_batch(
-            self.run_id,
-            metrics=[Metric(name, float(value), at, 0) for name, value in figures.items()],
-            params=[Param(name, str(value)) for name, value in parameters.items()],
-            tags=[RunTag(name, value) for name, value in tags.items()],
-        )
+        with _door():
+            self._client.log_batch(
+                self.run_id,
+                metrics=[Metric(name, float(value), at, 0) for name, value in figures.items()],
+                params=[Param(name, str(value)) for name, value in parameters.items()],
+                tags=[RunTag(name, value) for name, value in tags.items()],
+            )
 
     def log_dataset(self, data: TrainingSet) -> None:
         """Log the training set by its hash."""
@@ -67,12 +69,14 @@ class Run:
         dataset = Dataset(
             name=data.problem.name, digest=data.data_hash[:32], source_type="kairos", source=data.data_hash
         )
-        self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset)])
+        with _door():
+            self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset)])
 
     def log_files(self, folder: Path, card: Card) -> None:
         """Log every file of the folder, with an `MLmodel` that lets MLflow's LightGBM flavour load the text model."""
         (folder / "MLmodel").write_text(yaml.safe_dump(_mlmodel(self.run_id, card), sort_keys=False))
-        self._client.log_artifacts(self.run_id, str(folder), _FOLDER)
+        with _door():
+            self._client.log_artifacts(self.run_id, str(folder), _FOLDER)
 
     def promote(self, findings: Iterable[Finding]) -> None:
         """Give the version the alias `champion`.
@@ -83,11 +87,14 @@ class Run:
         for finding in findings:
             if finding.refuses:
                 raise GateRefused(f"gate {finding.code} '{finding.title}' failed: {finding.figure}", field=self.problem)
-        self._client.set_registered_model_alias(model_name(self.problem), CHAMPION, self.number)
+        with _door():
+            self._client.set_registered_model_alias(model_name(self.problem), CHAMPION, self.number)
 
     def close(self, status: str = "FINISHED") -> None:
         """End the run; one that MLflow itself opened is left for it to end."""
-        if self._ours:
+        if not self._ours:
+            return
+        with _door():
             self._client.set_terminated(self.run_id, status)
 
 
@@ -97,10 +104,7 @@ def start(problem: str, settings: Settings) -> Run:
     Raises:
         Unavailable: the tracking server or database cannot be reached.
     """
-    quiet_libraries()
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
-
-    with _quiet(), _unavailable(MlflowException, settings):
+    with _door():
         client = _client(settings)
         run, ours = _run(client, problem, settings)
         name = model_name(problem)
@@ -112,21 +116,22 @@ def start(problem: str, settings: Settings) -> Run:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """MLflow's mappers use a loader strategy that SQLAlchemy 2.1 deprecates: nothing our caller could act on."""
+def _door() -> Iterator[None]:
+    """MLflow's errors as ours, and without a warning that our caller could not act on.
+
+    MLflow's mappers use a loader strategy that SQLAlchemy 2.1 deprecates.
+    """
+    quiet_libraries()
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*``noload`` loader strategy.*")
-        yield
-
-
-@contextmanager
-def _unavailable(kind: type[Exception], settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except kind as error:
-        raise Unavailable(
-            f"MLflow cannot be used: {error}", field="KAIROS_MLFLOW_URI", value=settings.tracking_uri
-        ) from error
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError) as error:
+            raise Unavailable(
+                f"MLflow cannot be used: {error}", field="MLflow", remedy="check KAIROS_MLFLOW_URI"
+            ) from error
 
 
 def _run(client: Any, problem: str, settings: Settings) -> tuple[Any, bool]:
