@@ -1,12 +1,16 @@
 """The loop on a labelled snapshot: rows hold their own features and label, so the model's source is the request.
 
-Such a table has no events to come, so the journey's station is left out, and said so.
+The latest rows are held back and play the future: they are scored over HTTP, and held against what was promised. A
+model that the gates refuse is no champion anywhere; it is served in the demo's own folder all the same, and said so, to
+show what it would have promised. Such a table has no events from which an action's outcome could be known, so the
+journey's station is left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,42 +30,48 @@ from features.kernel import clock
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings, quiet_libraries
 from features.redis_server import RedisServer
+from features.store import FeatureStore
 from serving.watch import watch
-from training import pipeline
+from training import bundle, pipeline
 from training.pipeline import Trained
 from training.snapshot import from_snapshot
-from training.trainingset import TrainingSet
 
 __all__ = ["run_snapshot"]
 
-_SCORED = 5_000
+_KNOWN = 0.95
+"""Share of the rows, in time order, that is known; the later ones play the future."""
 
 
 def run_snapshot(imported: Imported, settings: Settings, *, trials: int, as_json: bool) -> None:
-    """Train on the earlier rows, serve, score the latest rows over HTTP, explain one, report drift."""
+    """Train on the earlier rows, serve, score the later ones over HTTP, explain one, report drift."""
     quiet_libraries()
-    with console.step("Train, tune, calibrate, evaluate, gate, register") as at:
-        problem, rows = from_snapshot(imported)
+    now = imported.table["as_of"].sort()[int(_KNOWN * len(imported.table))]
+    known = replace(imported, table=imported.table.filter(pl.col("as_of") < now))
+    later = imported.table.filter(pl.col("as_of") >= now).sort("as_of", maintain_order=True)
+    clock.set_origin(now)
+    with console.step(f"Train on what was known by {now:%d %B %Y}: tune, calibrate, evaluate, gate, register") as at:
+        problem, rows = from_snapshot(known)
         trained = pipeline.train(problem, rows, settings, trials=trials)
         at.note = f"{problem.name}: {trained.card.headline}"
+        FeatureStore(settings).apply()
+    if not trained.promoted:
+        bundle.point(settings.models, problem.name, trained.card.version)
+    answers, explanation = _serve(problem.name, later, imported.feature_columns, settings)
+    with console.step("Report drift with Evidently") as at:
+        report = _drift(problem.name, len(later), settings)
+        at.note = f"{len(report.drifted)} of {len(report.columns)} columns drifted"
     models_table([trained.card], {problem.name: trained.promoted}, {})
     console.out.print(
-        "  journey: left out, a snapshot has no later events from which an outcome could be known", markup=False
+        f"  Of the {len(later):,} rows that came later {100 * answers['observed']:.1f} % were a yes; the model promised "
+        f"{100 * answers['promised']:.1f} %. AUC on them {answers['auc']:.3f}."
     )
     if not trained.promoted:
-        return
-    now = datetime.fromtimestamp(rows.test.as_of[-1].astype("datetime64[s]").astype(int), UTC) + timedelta(days=1)
-    clock.set_origin(now)
-    with ExitStack() as stack:
-        ledger = Ledger(settings.ledger)
-        stack.callback(ledger.close)
-        redis_url = settings.redis_url or stack.enter_context(RedisServer()).url
-        with console.step("Start the service") as at:
-            log = settings.home / "service.log"
-            url = stack.enter_context(running_service(settings, redis_url=redis_url, now=now, log=log))
-            at.note = url
-        answers, explanation, report = _serve(Service(url), imported, rows, settings, ledger)
-    console.out.print(Panel(live.reasons(explanation), title=f"Why {problem.name}?", expand=False))
+        console.out.print("  The gates refused it, so it is no champion; it was served here to show what it promises:")
+        for each in filter(lambda finding: finding.refuses, trained.gates):
+            console.out.print(f"    {each.title}? {each.figure}", markup=False)
+    console.out.print("  Journey: left out; a snapshot has no events from which an action's outcome could be known.")
+    if explanation["reasons"]:
+        console.out.print(Panel(live.reasons(explanation), title=f"Why {problem.name}?", expand=False))
     drift_table(report, ())
     places(settings.home, now, settings.tracking_uri, report)
     summary = _summary(imported, trained, answers, explanation, report)
@@ -71,34 +81,54 @@ def run_snapshot(imported: Imported, settings: Settings, *, trials: int, as_json
 
 
 def _serve(
-    service: Service, imported: Imported, rows: TrainingSet, settings: Settings, ledger: Ledger
-) -> tuple[dict[str, float], dict[str, Any], DriftReport]:
-    problem, start = rows.problem.name, rows.cutoffs.test[0]
-    latest = imported.table.filter(pl.col("as_of") >= start).tail(_SCORED)
-    features = latest.select(imported.feature_columns).to_dicts()
+    problem: str, later: pl.DataFrame, columns: Sequence[str], settings: Settings
+) -> tuple[dict[str, float], dict[str, Any]]:
     items = [
-        {"customer_id": each, "features": known} for each, known in zip(latest["id"].to_list(), features, strict=True)
+        {"customer_id": who, "features": features}
+        for who, features in zip(later["id"].to_list(), later.select(columns).to_dicts(), strict=True)
     ]
-    with console.step(f"Score the latest {len(items):,} rows over HTTP") as at:
-        scores = [each["probability"] for each in service.scores(problem, items)]
-        auc = float(roc_auc_score(latest["label"].to_numpy(), scores))
-        at.note = f"AUC {auc:.3f}, mean {np.mean(scores):.3f}, base rate {np.mean(latest['label'].to_numpy()):.3f}"
-    explanation = service.explanation(problem, items[int(np.argmax(scores))])
-    with console.step("Report drift with Evidently") as at:
-        until_logged(ledger, problem, clock.from_micros(0), len(items))
-        report = watch(settings.models, settings.reports, ledger, problem)
-        at.note = f"{len(report.drifted)} of {len(report.columns)} columns drifted"
-    return {"rows": float(len(items)), "auc": auc}, explanation, report
+    with ExitStack() as stack:
+        redis_url = settings.redis_url or stack.enter_context(RedisServer()).url
+        with console.step("Start the service") as at:
+            log = settings.home / "service.log"
+            url = stack.enter_context(running_service(settings, redis_url=redis_url, now=clock.now(), log=log))
+            at.note = url
+        service = Service(url)
+        with console.step(f"Score the {len(items):,} rows that came later over HTTP") as at:
+            scores = [each["probability"] for each in service.scores(problem, items)]
+            at.note = f"explained row {items[int(np.argmax(scores))]['customer_id']}, the most promising"
+        explanation = service.explanation(problem, items[int(np.argmax(scores))])
+        label = later["label"].to_numpy()
+        answers = {
+            "rows": len(items),
+            "auc": float(roc_auc_score(label, scores)),
+            "promised": float(np.mean(scores)),
+            "observed": float(label.mean()),
+        }
+    return answers, explanation
+
+
+def _drift(problem: str, scored: int, settings: Settings) -> DriftReport:
+    ledger = Ledger(settings.ledger)
+    try:
+        until_logged(ledger, problem, clock.from_micros(0), scored)
+        return watch(settings.models, settings.reports, ledger, problem)
+    finally:
+        ledger.close()
 
 
 def _summary(
-    imported: Imported, trained: Trained, answers: dict[str, float], explanation: dict[str, Any], report: DriftReport
+    imported: Imported,
+    trained: Trained,
+    answers: dict[str, float],
+    explanation: dict[str, Any],
+    report: DriftReport,
 ) -> dict[str, Any]:
     return {
         "world": imported.recipe,
         "rows": {"read": imported.rows_read, "used": imported.used, "refused": imported.counts},
         "models": [trained.card],
-        "promoted": [trained.card.problem],
+        "promoted": [trained.card.problem] if trained.promoted else [],
         "served": answers,
         "explanation": explanation,
         "drifted": [each.column for each in report.drifted],
