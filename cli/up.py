@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import FrameType
 from typing import Annotated
 
-import httpx
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,8 +20,9 @@ from cli import console
 from decisioning.learner import learn
 from decisioning.point import all_points
 from features.kernel.clock import now
-from features.kernel.errors import InvalidSetting, KairosError, Unavailable
+from features.kernel.errors import KairosError, Unavailable
 from features.kernel.ledger import Ledger
+from features.kernel.processes import answers, child
 from features.kernel.settings import Settings
 from features.redis_server import RedisServer
 from features.store import FeatureStore
@@ -32,8 +30,6 @@ from features.store import FeatureStore
 __all__ = ["run"]
 
 _log = logging.getLogger(__name__)
-_READY_WITHIN = 90.0
-_STOPS_WITHIN = 20.0
 
 
 def run(
@@ -88,50 +84,20 @@ def _fill(settings: Settings) -> None:
 @contextmanager
 def _service(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """`kairos serve` as a child, ready to answer; stopped when left."""
-    with console.step("Service") as at:
-        # A session of its own: Ctrl-C reaches us alone, and we stop it while Redis is still there.
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kairos", "serve"],
-            env=os.environ | {"KAIROS_REDIS_URL": settings.redis_url},
-            start_new_session=True,
-        )
-        try:
-            _wait_until_up(f"http://{settings.host}:{settings.port}", process)
-            at.note = f"process {process.pid}"
-        except BaseException:
-            _stop(process)
-            raise
-    try:
-        yield process
-    finally:
-        _stop(process)
-
-
-def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _READY_WITHIN
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise InvalidSetting(
-                f"the service ended at once with code {process.returncode}",
-                field="kairos serve",
-                remedy="see its message above; is KAIROS_PORT taken?",
+    health = f"http://{settings.host}:{settings.port}/healthz"
+    command = [sys.executable, "-m", "kairos", "serve"]
+    with ExitStack() as running:
+        with console.step("Service") as at:
+            process = running.enter_context(
+                child(
+                    command,
+                    name="kairos serve",
+                    ready=lambda: answers(health),
+                    env={"KAIROS_REDIS_URL": settings.redis_url},
+                )
             )
-        try:
-            if httpx.get(f"{url}/healthz", timeout=2.0).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass  # it does not listen yet
-        time.sleep(0.1)
-    raise Unavailable(f"the service did not answer within {_READY_WITHIN:.0f} s", field="kairos serve")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(_STOPS_WITHIN)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+            at.note = f"process {process.pid}"
+        yield process
 
 
 @contextmanager

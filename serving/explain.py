@@ -1,7 +1,8 @@
 """Why a score is what it is: exact SHAP values of the raw log-odds, and the same in probability points and words.
 
 SHAP values sum to the raw log-odds. Shown as points they are all multiplied by one factor, so that they sum to the
-calibrated probability minus the card's reference probability; where the SHAP values sum to zero, the points are zero.
+calibrated probability minus the reference: the calibrated probability of the base, the log-odds from which the SHAP
+values start. Calibration being monotonic, a reason never changes its sign.
 """
 
 from __future__ import annotations
@@ -56,15 +57,16 @@ def explain(bundle: Bundle, known: Known) -> Explanation | None:
     shares = bundle.booster.contributions(row[np.newaxis])[0]
     raw = float(bundle.booster.raw(row[np.newaxis])[0])
     probability = float(calibrate(bundle, np.array([raw]))[0])
-    contributions, total = shares[:-1], float(shares[:-1].sum())
-    factor = (probability - card.reference_probability) / total if total else 0.0
+    contributions, base, total = shares[:-1], float(shares[-1]), float(shares[:-1].sum())
+    reference = float(calibrate(bundle, np.array([base]))[0])
+    factor = (probability - reference) / total if total else 0.0  # never negative: calibration is monotonic
     inputs = _inputs(card, known.values, row, best)
     reasons = [
         Reason(ref, value, float(share), float(share * factor), _words(ref, phrase, value, float(share * factor)))
         for (ref, phrase, value), share in zip(inputs, contributions, strict=True)
     ]
     reasons.sort(key=lambda each: -abs(each.contribution))
-    return Explanation(probability, card.reference_probability, raw, float(shares[-1]), tuple(reasons), best)
+    return Explanation(probability, reference, raw, base, tuple(reasons), best)
 
 
 def _inputs(

@@ -101,7 +101,6 @@ def simple_card(problem: str, refs: Sequence[str], text: bytes, **other: Any) ->
             method="logistic", log_odds=(-4.0, 0.0, 4.0), probability=(0.02, 0.4, 0.95), largest_error=0.01
         ),
         base_rate=0.3,
-        reference_probability=0.35,
         default_features=dict.fromkeys(refs, 0.0),
         metrics=(),
         baseline="none",

@@ -1,4 +1,4 @@
-"""Every command and code block of README and docs runs; what takes minutes is run by `.ci/run` instead, and named there."""
+"""Every command and code block of the README runs; what takes minutes is run by `.ci/run`, and named there."""
 
 from __future__ import annotations
 

@@ -46,11 +46,11 @@ def test_a_port_that_was_taken_meanwhile_is_not_mistaken_for_ours(monkeypatch: p
     """The free port is found before the server binds it: whoever was faster must not be talked to."""
     import features.redis_server as module
 
-    free = module._free_port
+    free = module.free_port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ports = iter([taken.getsockname()[1], free()])
-        monkeypatch.setattr(module, "_free_port", lambda: next(ports))
+        monkeypatch.setattr(module, "free_port", lambda: next(ports))
         with RedisServer() as server, redis.Redis.from_url(server.url) as client:
             assert client.info("server")["process_id"] == server.pid

@@ -6,7 +6,6 @@ from datetime import datetime
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from features.kernel.card import Calibration, Card
 from features.kernel.seeds import generator
@@ -25,14 +24,9 @@ def write(
     model: Model,
     calibration: Calibration,
     evaluation: Evaluation,
-    fitted: NDArray[np.float64],
     trained_at: datetime,
 ) -> Card:
-    """The card of a model, without its version and run, which the registry gives.
-
-    Args:
-        fitted: [n] calibrated probabilities of the training rows.
-    """
+    """The card of a model, without its version and run, which the registry gives."""
     problem = data.problem
     return Card(
         problem=problem.name,
@@ -46,7 +40,6 @@ def write(
         candidates=data.candidates,
         calibration=calibration,
         base_rate=float(data.train.y.mean()),
-        reference_probability=float(fitted.mean()),
         default_features=data.defaults,
         metrics=evaluation.metrics,
         baseline=baseline.describe(data),

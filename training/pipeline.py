@@ -104,8 +104,7 @@ def fit(data: TrainingSet, *, trials: int = TRIALS, progress: Progress = lambda 
         metric=data.problem.metric,
     )
     calibration = msgspec.structs.replace(calibration, largest_error=evaluation.largest_error)
-    fitted = calibrate.apply(calibration, model.raw(data.train.x))
-    card = cards.write(data, model, calibration, evaluation, fitted, clock.now())
+    card = cards.write(data, model, calibration, evaluation, clock.now())
     return Fitted(data, model, calibration, evaluation, judge(Evidence(data, evaluation)), card)
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import features
 from benchmarks.clients import Chain, Floor, Kairos
 from benchmarks.peers import floor
-from benchmarks.peers.processes import free_port, script, serving
+from benchmarks.peers.processes import script, serving
 from benchmarks.world import PROBLEM, World
 from features.kernel.card import column_name
+from features.kernel.processes import free_port
 from features.kernel.settings import quiet_libraries
 from serving.score import matrix
 

@@ -94,7 +94,9 @@ def reasons(explanation: dict[str, Any]) -> str:
     rest = points - sum(each["points"] for each in strongest)
     lines = [f"• {each['text']}" for each in strongest]
     lines.append(f"• everything else ({_signed(rest)} points)")
-    lines.append(f"{100 * reference:.1f} % on average {_signed(points)} points = {100 * probability:.1f} %")
+    lines.append(
+        f"{100 * reference:.1f} % before anything is known {_signed(points)} points = {100 * probability:.1f} %"
+    )
     return "\n".join(lines)
 
 

@@ -62,8 +62,8 @@ def run_snapshot(imported: Imported, settings: Settings, *, trials: int, as_json
         at.note = f"{len(report.drifted)} of {len(report.columns)} columns drifted"
     models_table([trained.card], {problem.name: trained.promoted}, {})
     console.out.print(
-        f"  Of the {len(later):,} rows that came later {100 * answers['observed']:.1f} % were a yes; the model promised "
-        f"{100 * answers['promised']:.1f} %. AUC on them {answers['auc']:.3f}."
+        f"  Of the {len(later):,} rows that came later {100 * answers['observed']:.1f} % were a yes; the model "
+        f"promised {100 * answers['promised']:.1f} %. AUC on them {answers['auc']:.3f}."
     )
     if not trained.promoted:
         console.out.print("  The gates refused it, so it is no champion; it was served here to show what it promises:")

@@ -116,8 +116,6 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     calibration: Calibration
     base_rate: float
     """Share of positives in the training rows: the answer of the rung `prior`."""
-    reference_probability: float
-    """Mean calibrated probability of the training rows: explanations add up to the distance from it."""
     default_features: dict[str, float | str | None]
     """Typical values (median, mode) by ref: the vector of an unknown customer on the rung `default`."""
     metrics: tuple[Metric, ...]

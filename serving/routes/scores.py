@@ -96,7 +96,7 @@ def _explanation(card: Card, customer_id: str, scored: Scored, why: Explanation 
         probability=scored.probability,
         rung=scored.rung,
         age_seconds=scored.age_seconds,
-        reference_probability=card.reference_probability,
+        reference_probability=why.reference_probability if why else scored.probability,
         raw=why.raw if why else None,
         base=why.base if why else None,
         candidate=_candidate(card, scored, why.candidate) if why and why.candidate is not None else None,
