@@ -11,15 +11,21 @@ import polars as pl
 
 from features.windows import known_from, text
 
-__all__ = ["MACHINE_SECONDS", "opens", "sends"]
+__all__ = ["MACHINE_SECONDS", "openable", "opens", "sends"]
 
 MACHINE_SECONDS = 10
+_NEVER_REPORTS_OPENS = ("sms",)
 _BASE = ("customer_id", "message_id", "type", "occurred_at", "received_at")
 
 
+def openable() -> pl.Expr:
+    """Of a send: whether its channel could report an open at all; a text message counts in no open rate."""
+    return ~pl.col("channel").is_in(_NEVER_REPORTS_OPENS).fill_null(False)
+
+
 def sends(events: pl.DataFrame) -> pl.DataFrame:
-    """One row per send: its times, and the instants from which on it was known as opened by a person, as clicked."""
-    sent = events.filter(pl.col("type") == "send").select(*_BASE, "event_id")
+    """One row per send: its times, `openable`, and since when it was known as opened by a person, as clicked."""
+    sent = events.filter(pl.col("type") == "send").select(*_BASE, "event_id", openable=openable())
     opened = _responses(sent, events, "open").filter(~_flagged() & ~_too_fast())
     clicked = _responses(sent, events, "click")
     return sent.join(_earliest(opened, "opened_from"), on="event_id", how="left").join(

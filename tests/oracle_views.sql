@@ -75,14 +75,16 @@ sent as (
         ) as was_clicked,
         coalesce(ago < (
             select min(ago) from k as c where c.type = 'click' and c.customer_id = m.customer_id and c.as_of = m.as_of
-        ), true) as since_click
+        ), true) as since_click,
+        m.channel is distinct from 'sms' as openable
     from k as m where m.type = 'send'
 ),
 sending as (
     select customer_id, as_of,
         count(*) filter (ago <= day(7)) as sends_7d, count(*) filter (ago <= day(30)) as sends_30d,
         count(*) filter (ago <= day(90)) as sends_90d,
-        count(*) filter (ago <= day(365) and was_opened) / nullif(count(*) filter (ago <= day(365)), 0) as open_rate,
+        count(*) filter (ago <= day(365) and openable and was_opened)
+            / nullif(count(*) filter (ago <= day(365) and openable), 0) as open_rate,
         count(*) filter (ago <= day(365) and was_clicked) / nullif(count(*) filter (ago <= day(365)), 0) as click_rate,
         count(*) filter (since_click) as sends_since_click,
         min(ago) / day(1) as days_since_send
@@ -177,7 +179,7 @@ clocked as (
         case when p.timezone in (select name from pg_timezone_names()) then p.timezone else 'UTC' end,
         occurred_at::timestamptz
     ) as local
-    from sent join profile as p using (customer_id, as_of) where ago <= day(365)
+    from sent join profile as p using (customer_id, as_of) where ago <= day(365) and openable
 ),
 overall as (
     select customer_id, as_of,

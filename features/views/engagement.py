@@ -18,7 +18,7 @@ _FEATURES = (
     *(Feature(f"opens_{days}d", "opens", f"opened messages {{value}} times in {days} days") for days in (30, 90)),
     *(Feature(f"clicks_{days}d", "clicks", f"clicked {{value}} times in {days} days") for days in (30, 90)),
     Feature("machine_opens_90d", "opens", "had {value} messages fetched by a machine in 90 days"),
-    Feature("open_rate", "share", "opened {value} of the messages of a year"),
+    Feature("open_rate", "share", "opened {value} of the e-mails and pushes of a year"),
     Feature("click_rate", "share", "clicked in {value} of the messages of a year"),
     Feature("sends_since_click", "messages", "was sent {value} messages since the last click"),
     Feature("days_since_send", "days", "last got a message {value} days ago"),
@@ -42,7 +42,7 @@ def aggregate(events: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
 def _prepare(events: pl.DataFrame) -> pl.DataFrame:
     columns = ("customer_id", "type", "occurred_at", "received_at")
     others = events.filter(_TYPE.is_in(["click", "unsubscribe"])).select(columns)
-    sent = sends(events).select(*columns, "opened_from", "clicked_from")
+    sent = sends(events).select(*columns, "openable", "opened_from", "clicked_from")
     opened = opens(events).select(*columns, "machine", "machine_from")
     return pl.concat([others, sent, opened], how="diagonal")
 
@@ -58,7 +58,8 @@ def _summarise(pairs: pl.DataFrame) -> pl.DataFrame:
         *((_CLICK & within(days)).sum().alias(f"clicks_{days}d") for days in (30, 90)),
         (pl.col("by_machine") & within(90)).sum().alias("machine_opens_90d"),
         _YEAR.sum().alias("year"),
-        (_YEAR & (pl.col("opened_from") <= _AS_OF)).sum().alias("opened"),
+        (_YEAR & pl.col("openable")).sum().alias("year_openable"),
+        (_YEAR & pl.col("openable") & (pl.col("opened_from") <= _AS_OF)).sum().alias("opened"),
         (_YEAR & (pl.col("clicked_from") <= _AS_OF)).sum().alias("clicked"),
         (_SEND & (pl.col("occurred_at") > last_click)).sum().alias("sends_since_click"),
         days_since(_SEND).alias("days_since_send"),
@@ -66,8 +67,11 @@ def _summarise(pairs: pl.DataFrame) -> pl.DataFrame:
         days_since(_CLICK).alias("days_since_click"),
         ((_TYPE == "unsubscribe") & within(365)).sum().alias("unsubscribes_365d"),
     )
-    sent = pl.when(pl.col("year") > 0).then(pl.col("year"))
-    return rows.with_columns(open_rate=pl.col("opened") / sent, click_rate=pl.col("clicked") / sent)
+    return rows.with_columns(open_rate=_share("opened", "year_openable"), click_rate=_share("clicked", "year"))
+
+
+def _share(part: str, whole: str) -> pl.Expr:
+    return pl.col(part) / pl.when(pl.col(whole) > 0).then(pl.col(whole))
 
 
 view = FeatureView("engagement", _FEATURES, aggregate)

@@ -46,7 +46,7 @@ def aggregate(events: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
 def _prepare(events: pl.DataFrame) -> pl.DataFrame:
     columns = ("customer_id", "type", "occurred_at", "received_at")
     profiles = events.filter(pl.col("type") == "profile").select(*columns, "event_id", zone=text("timezone"))
-    sent = sends(events).select(*columns, "opened_from")
+    sent = sends(events).filter("openable").select(*columns, "opened_from")
     return pl.concat([profiles.drop_nulls("zone"), sent], how="diagonal")
 
 

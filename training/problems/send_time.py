@@ -13,7 +13,7 @@ from zoneinfo import available_timezones
 import polars as pl
 
 from features.kernel.card import CandidateColumn, Candidates
-from features.messages import MACHINE_SECONDS
+from features.messages import MACHINE_SECONDS, openable
 from training.labels import before, latest_property, within
 from training.problem import Problem
 
@@ -36,8 +36,10 @@ def _population(events: pl.DataFrame, cutoff: datetime) -> pl.DataFrame:
 def _label(events: pl.DataFrame, population: pl.DataFrame, cutoff: datetime, horizon: timedelta) -> pl.DataFrame:
     """Sends that still leave time to be opened inside the window, and whether a person opened them in that time."""
     patience = min(OPEN_WINDOW, horizon / 2)
-    sends = within(events, cutoff, horizon - patience, "send").select(
-        "customer_id", "message_id", pl.col("occurred_at").alias("sent_at")
+    sends = (
+        within(events, cutoff, horizon - patience, "send")
+        .filter(openable())
+        .select("customer_id", "message_id", pl.col("occurred_at").alias("sent_at"))
     )
     opened = _human_opens(within(events, cutoff, horizon, "open"), sends, patience)
     rows = sends.join(population, on="customer_id", how="inner").join(opened, on=_MESSAGE, how="left")
