@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
+import polars as pl
 from rich.panel import Panel
 
 from cli import console
 from cli.console import Step
 from cli.demo.calls import Service
+from cli.demo.world import World
 from features.kernel.errors import Unavailable
 
 __all__ = ["Live", "score_one", "show"]
@@ -32,16 +34,18 @@ class Live:
     explanation: dict[str, Any]
 
 
-def score_one(service: Service, customer: str, problems: list[str], *, now: datetime, at: Step) -> Live:
+def score_one(service: Service, world: World, problems: list[str], at: Step) -> Live:
     """Score a customer, send a visit to the pricing page and an order, and score again once they show.
 
     Raises:
         Unavailable: the order did not show in the scores within ten seconds.
     """
+    customer, now = _liveliest(world), world.now
     before = _all_scores(service, customer, problems)
+    currency = world.events["currency"].drop_nulls()[0]
     visit = {"customer_id": customer, "occurred_at": now.isoformat()}
     page = {"type": "page_view", "properties": {"page": "pricing", "session": "demo"}}
-    order = {"type": "order", "amount": 59.0, "currency": "EUR", "properties": {"items": 1, "discount": 0.0}}
+    order = {"type": "order", "amount": 59.0, "currency": currency, "properties": {"items": 1, "discount": 0.0}}
     service.post(
         "/v1/events",
         {
@@ -61,6 +65,13 @@ def score_one(service: Service, customer: str, problems: list[str], *, now: date
     explanation = service.explanation(explained, {"customer_id": customer})
     at.note = f"events showed in the score after {seconds:.2f} s"
     return Live(customer, before, after, seconds, explained, explanation)
+
+
+def _liveliest(world: World) -> str:
+    """Whoever of the audience has most events in the last month: a story worth telling."""
+    lately = world.events.filter(pl.col("occurred_at") >= world.now - timedelta(days=30))
+    counts = lately.filter(pl.col("customer_id").is_in(world.audience)).group_by("customer_id").len()
+    return str(counts.sort("len", "customer_id", descending=[True, False])["customer_id"][0])
 
 
 def _all_scores(service: Service, customer: str, problems: list[str]) -> dict[str, dict[str, Any]]:

@@ -100,7 +100,7 @@ def _serve_and_decide(run: _Run, learnt: Learnt, plan: Plan) -> tuple[live.Live 
         seen = None
         if served:
             with console.step("Send events, score and explain one customer") as at:
-                seen = live.score_one(Service(url), world.audience[0], served, now=world.now, at=at)
+                seen = live.score_one(Service(url), world, served, at)
         with console.step(f"Ask for the next best action of {len(world.audience):,} customers") as at:
             journey = Journey(url, run.ledger, point, world.respond)
             rounds = journey.run(world.audience, batch=plan.batch, at=at)
