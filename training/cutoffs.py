@@ -22,6 +22,8 @@ WARM_UP = 180 * DAY
 """History that features should have behind the first cutoff; less where the whole history is short."""
 LEAST_WARM_UP = 28 * DAY
 LEAST_STEP, MOST_STEP = 7 * DAY, 30 * DAY
+FEW = 5
+"""Cutoffs beyond one a split below which the steps shrink, to see people at more than a few instants."""
 MOST_TRAIN, MOST_LATER = 12, 3
 """Most cutoffs of the train split, and of validation and test each."""
 
@@ -29,7 +31,8 @@ MOST_TRAIN, MOST_LATER = 12, 3
 def for_problem(start: datetime, end: datetime, horizon: timedelta) -> Cutoffs:
     """Cutoffs at midnight UTC for events observed in [start, end) and labels that take `horizon` to mature.
 
-    Steps between cutoffs are one horizon, but 7 days at least and 30 at most: closer ones repeat the same labels.
+    Steps between cutoffs are one horizon, but 30 days at most, and as little as 7 where a short history would give few:
+    closer ones repeat the same labels.
 
     Raises:
         InvalidInput: `horizon` is not positive.
@@ -48,9 +51,9 @@ def for_problem(start: datetime, end: datetime, horizon: timedelta) -> Cutoffs:
             field="cutoffs",
             remedy=f"import at least {needed:.0f} days of events, or ask over a shorter horizon",
         )
-    step = min(max(wait, LEAST_STEP / DAY), MOST_STEP / DAY)
+    step = max(LEAST_STEP / DAY, min(wait, MOST_STEP / DAY, (free - warm_up) // FEW))
     extra = int((free - warm_up) // step)
-    later = min(MOST_LATER - 1, extra // 5)
+    later = min(MOST_LATER - 1, extra // (FEW + 1))  # what is scarce goes to the train split
     train = min(MOST_TRAIN - 1, extra - 2 * later)
     test = _back(last - wait, step, later + 1)
     validation = _back(test[0] - wait, step, later + 1)
