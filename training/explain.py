@@ -22,6 +22,7 @@ __all__ = ["Explanation", "beeswarm", "calibration_plot", "explain", "gain_plot"
 Floats = NDArray[np.float64]
 
 ROWS = 1_000
+_MODEL, _BASELINE, _GUIDE = "#2255aa", "#cc8844", "#999999"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,9 @@ def calibration_plot(bins: Bins, baseline: Bins, path: Path) -> None:
     """Observed rate over mean prediction of ten equal-count bins, beside the diagonal and the baseline, as PNG."""
     figure, axes = _figure()
     top = 1.05 * float(max(each.max() for each in (*bins, *baseline)))
-    axes.plot([0, top], [0, top], color="#999999", linewidth=1, label="perfect")
-    axes.plot(*baseline, "o--", color="#cc8844", markersize=4, label="baseline")
-    axes.plot(*bins, "o-", color="#2255aa", markersize=5, label="model")
+    axes.plot([0, top], [0, top], color=_GUIDE, linewidth=1, label="perfect")
+    axes.plot(*baseline, "o--", color=_BASELINE, markersize=4, label="baseline")
+    axes.plot(*bins, "o-", color=_MODEL, markersize=5, label="model")
     axes.set(xlabel="mean predicted probability", ylabel="observed rate", title="Calibration on the test split")
     axes.legend()
     _save(figure, path)
@@ -88,10 +89,10 @@ def gain_plot(y: Floats, model: Floats, baseline: Floats, path: Path) -> None:
     """Share of positives found over share of people contacted, best scores first, as PNG."""
     figure, axes = _figure()
     contacted = np.linspace(0, 1, len(y) + 1)
-    for p, name, style in ((baseline, "baseline", "--"), (model, "model", "-")):
+    for p, name, style, colour in ((baseline, "baseline", "--", _BASELINE), (model, "model", "-", _MODEL)):
         found = np.r_[0.0, np.cumsum(y[np.argsort(-p, kind="stable")])] / y.sum()
-        axes.plot(contacted, found, style, label=name)
-    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, label="at random")
+        axes.plot(contacted, found, style, color=colour, label=name)
+    axes.plot([0, 1], [0, 1], color=_GUIDE, linewidth=1, label="at random")
     axes.set(xlabel="share contacted", ylabel="share of positives found", title="Cumulative gain on the test split")
     axes.legend()
     _save(figure, path)

@@ -139,7 +139,7 @@ def _write_files(found: Fitted, card: Card, folder: Path) -> None:
     (folder / "model.txt").write_text(found.model.text, encoding="utf-8", newline="")
     save_card(card, folder / "card.json")
     cards.reference(data).write_parquet(folder / "reference.parquet")
-    told = explain.explain(found.model, data.test.x, data.columns, generator("explain", card.problem))
+    told = explain.explain(found.model, data.test.x, data.inputs, generator("explain", card.problem))
     (folder / "importance.json").write_bytes(msgspec.json.format(msgspec.json.encode(told.importance)))
     explain.beeswarm(told, folder / "shap_summary.png")
     explain.calibration_plot(evaluation.bins, evaluation.baseline_bins, folder / "calibration.png")
