@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from conftest import Loop
+
+from cli.demo.small import SmallLoop
+from features.kernel.processes import answers, free_port
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -37,12 +37,10 @@ SHORT = [each for each in blocks("sh") if not is_long(each) and STAYS not in eac
 
 
 @pytest.fixture(scope="module")
-def up(loop: Loop) -> Iterator[dict[str, str]]:
+def up(loop: SmallLoop) -> Iterator[dict[str, str]]:
     """`kairos up` as the README starts it, on a free port; the environment of the commands around it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    environment = loop.environment | {"KAIROS_PORT": port}
+    port = str(free_port())
+    environment = os.environ | loop.environment | {"KAIROS_PORT": port}
     process = subprocess.Popen([sys.executable, "-m", "kairos", "up"], env=environment, cwd=ROOT)
     deadline = time.monotonic() + 90
     while not _ready(port):
@@ -55,10 +53,7 @@ def up(loop: Loop) -> Iterator[dict[str, str]]:
 
 
 def _ready(port: str) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).status_code == 200
-    except httpx.TransportError:
-        return False
+    return answers(f"http://127.0.0.1:{port}/readyz")
 
 
 def test_what_the_readme_runs_long_is_run_by_the_gate() -> None:
