@@ -78,7 +78,7 @@ def evaluate(
     better = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     return Evaluation(
         metrics=tuple(
-            _metric(name, values[name], [each[name] for each, _ in drawn], reference[name]) for name in HIGHER_IS_BETTER
+            _metric(each, values[each], [draw[each] for draw, _ in drawn], reference[each]) for each in values
         ),
         gain=_metric(metric, better * (values[metric] - reference[metric]), [better * each for _, each in drawn]),
         bins=ours.bins(),
