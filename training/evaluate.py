@@ -7,6 +7,7 @@ that their difference has an interval of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,13 +68,10 @@ def evaluate(
         metric: the figure whose gain over the baseline is judged.
     """
     ours, theirs = Sorted(y, model), Sorted(y, baseline)
-    codes = np.unique(person, return_inverse=True)[1]
-    people = int(codes.max()) + 1
-    drawn: list[tuple[dict[str, float], float]] = []
-    for _ in range(draws):
-        weights = rng.multinomial(people, np.full(people, 1 / people))[codes].astype(np.float64)
-        figures = ours.figures(weights)
-        drawn.append((figures, figures[metric] - theirs.figures(weights)[metric]))
+    drawn = [
+        (figures := ours.figures(weights), figures[metric] - theirs.figures(weights)[metric])
+        for weights in _weights(person, rng, draws)
+    ]
     values, reference = ours.figures(), theirs.figures()
     better = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
     return Evaluation(
@@ -85,7 +83,7 @@ def evaluate(
         baseline_bins=theirs.bins(),
         base_rate=float(y.mean()),
         rows=len(y),
-        people=people,
+        people=len(np.unique(person)),
         positives=int(y.sum()),
     )
 
@@ -101,3 +99,11 @@ def _metric(name: str, value: float, drawn: list[float], baseline: float | None 
         baseline=baseline,
         higher_is_better=HIGHER_IS_BETTER[name] or baseline is None,
     )
+
+
+def _weights(person: NDArray[np.str_], rng: np.random.Generator, draws: int) -> Iterator[Floats]:
+    """Row weights [n] of each bootstrap draw: how often the row's person was drawn."""
+    codes = np.unique(person, return_inverse=True)[1]
+    people = int(codes.max()) + 1
+    for _ in range(draws):
+        yield rng.multinomial(people, np.full(people, 1 / people))[codes].astype(np.float64)
