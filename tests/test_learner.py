@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -171,27 +172,32 @@ def test_who_comes_second_folds_on_from_there(ledger: Ledger) -> None:
     assert differences(ledger, POINT) == []
 
 
-def _learn_in_a_process(url: str, seconds: list[int], gate: object) -> None:
-    ledger = Ledger(url)
-    gate.wait()  # type: ignore[attr-defined]
-    for second in seconds:
-        learn(ledger, POINT, START + WEEK + timedelta(seconds=second))
-    ledger.close()
+_LEARNER = """
+import sys
+from datetime import datetime, timedelta
+from decisioning.learner import learn
+from decisioning.point import all_points
+from features.kernel.ledger import Ledger
+
+ledger, closed = Ledger(sys.argv[1]), datetime.fromisoformat(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+for second in range(int(sys.argv[3]), 200, 10):
+    learn(ledger, all_points()["win_back"], closed + timedelta(seconds=second))
+"""
 
 
 def test_learners_in_two_processes_and_four_threads_publish_each_version_once(ledger: Ledger) -> None:
     rows = decide_for(ledger, range(200), START)
     won = respond(ledger, rows)
-    spawn = multiprocessing.get_context("spawn")
-    gate, url = spawn.Barrier(2), str(ledger.engine.url)
-    processes = [
-        spawn.Process(target=_learn_in_a_process, args=(url, list(range(first, 200, 10)), gate)) for first in (0, 5)
-    ]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    common = [sys.executable, "-c", _LEARNER, str(ledger.engine.url), (START + WEEK).isoformat()]
+    processes = [subprocess.Popen([*common, first], **pipes) for first in ("0", "5")]  # type: ignore[call-overload]
     for each in processes:
-        each.start()
+        assert each.stdout.readline() == "ready\n"
     for each in processes:
-        each.join(60)
-        assert each.exitcode == 0
+        each.communicate("go\n", timeout=60)
+        assert each.returncode == 0
     with ThreadPoolExecutor(4) as pool:
         list(
             pool.map(lambda second: learn(ledger, POINT, START + WEEK + timedelta(seconds=second)), range(150, 260, 5))

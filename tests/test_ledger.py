@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
 import shutil
 import signal
@@ -324,25 +324,33 @@ def test_a_ledger_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
 # -- many at once ---------------------------------------------------------------------------------
 
 
-def _append(url: str, gate: object, results: object) -> None:
-    ledger, found = Ledger(url), []
-    gate.wait()  # type: ignore[attr-defined]
-    for start in range(0, 400, 20):
-        found += ledger.append_events([event(f"e{i}") for i in range(start, start + 20)])
-    results.put([each.status for each in found])  # type: ignore[attr-defined]
-    ledger.close()
+_APPENDER = """
+import json, sys
+from datetime import UTC, datetime
+from features.kernel.events import Event
+from features.kernel.ledger import Ledger
+
+ledger, at, statuses = Ledger(sys.argv[1]), datetime(2026, 1, 1, tzinfo=UTC), []
+print("ready", flush=True)
+sys.stdin.readline()
+for start in range(0, 400, 20):
+    ids = [f"e{i}" for i in range(start, start + 20)]
+    batch = [Event(event_id=i, customer_id="c", type="page_view", occurred_at=at, received_at=at) for i in ids]
+    statuses += [each.status for each in ledger.append_events(batch)]
+print(json.dumps(statuses), flush=True)
+"""
 
 
 def test_two_processes_appending_the_same_ids_accept_each_once(ledger: Ledger, url: str) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    gate, results = spawn.Barrier(2), spawn.SimpleQueue()
-    processes = [spawn.Process(target=_append, args=(url, gate, results)) for _ in range(2)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", _APPENDER, url], **pipes) for _ in range(2)]  # type: ignore[call-overload]
     for each in processes:
-        each.start()
-    one, two = results.get(), results.get()
+        assert each.stdout.readline() == "ready\n"
     for each in processes:
-        each.join(60)
-        assert each.exitcode == 0
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    one, two = (json.loads(each.communicate(timeout=60)[0]) for each in processes)
+    assert all(each.returncode == 0 for each in processes)
     assert all({a, b} == {"accepted", "duplicate"} for a, b in zip(one, two, strict=True))
     assert sorted(stored(ledger)) == sorted(f"e{i}" for i in range(400))
 
