@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.demo.calls import Service
 from cli.demo.small import SmallLoop
 from features.kernel.processes import answers, free_port
 
@@ -46,6 +47,10 @@ def up(loop: SmallLoop) -> Iterator[dict[str, str]]:
     while not _ready(port):
         assert process.poll() is None and time.monotonic() < deadline, "kairos up did not become ready"
         time.sleep(0.2)
+    # the demo, whose home the README speaks of, has scored everyone: without that there is no drift to report
+    everyone = [{"customer_id": each} for each in loop.world.audience]
+    with Service(f"http://127.0.0.1:{port}") as service:
+        service.scores("propensity", everyone)
     yield environment
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import msgspec
@@ -19,11 +19,17 @@ _BATCH = 500
 
 
 class Service:
-    """A thin client of the `/v1` API."""
+    """A thin client of the `/v1` API; closes its connections at the end of a `with`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._client = httpx.Client(base_url=url, timeout=60.0, headers={"content-type": "application/json"})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def post(self, path: str, body: object) -> Any:
         """The JSON answer.

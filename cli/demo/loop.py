@@ -100,7 +100,7 @@ def _serve_and_decide(run: _Run, learnt: Learnt, plan: Plan) -> tuple[live.Live 
         seen = None
         if served:
             with console.step("Send events, score and explain one customer") as at:
-                seen = live.score_one(Service(url), world, served, at)
+                seen = live.score_one(stack.enter_context(Service(url)), world, served, at)
         with console.step(f"Ask for the next best action of {len(world.audience):,} customers") as at:
             journey = Journey(url, run.ledger, point, world.respond)
             rounds = journey.run(world.audience, batch=plan.batch, at=at)
@@ -119,7 +119,7 @@ def _watch(run: _Run) -> DriftReport | None:
                 running_service(settings, redis_url=run.redis_url, now=world.later_now, log=run.log)
             )
             at.note = url
-        service = Service(url)
+        service = stack.enter_context(Service(url))
         with console.step("Send what happened since") as at:
             later_events(world, service, at)
         with console.step("Materialise the night after") as at:

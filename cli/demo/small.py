@@ -33,7 +33,7 @@ class SmallLoop:
         }
 
 
-def small_loop(home: Path, redis_url: str, *, people: int = 700, trials: int = 1) -> SmallLoop:
+def small_loop(home: Path, redis_url: str, *, people: int = 1000, trials: int = 1) -> SmallLoop:
     """Simulate, record, define, compute, learn and materialise into `home`."""
     quiet_libraries()
     world = market_world(seed=7, people=people, audience=people)

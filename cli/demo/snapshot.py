@@ -93,7 +93,7 @@ def _serve(
             log = settings.home / "service.log"
             url = stack.enter_context(running_service(settings, redis_url=redis_url, now=clock.now(), log=log))
             at.note = url
-        service = Service(url)
+        service = stack.enter_context(Service(url))
         with console.step(f"Score the {len(items):,} rows that came later over HTTP") as at:
             scores = [each["probability"] for each in service.scores(problem, items)]
             at.note = f"explained row {items[int(np.argmax(scores))]['customer_id']}, the most promising"
