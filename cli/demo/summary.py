@@ -73,7 +73,7 @@ def drift_table(report: DriftReport, shifted: Sequence[str]) -> None:
         console.out.print(
             f"  {len(found)} of the {len(shifted)} columns the market shifted are named. The others aged:"
         )
-        console.out.print("  training rows are up to two years old, and everyone has known the shop longer since.")
+        console.out.print("  the training rows are of months ago, and everyone has known the shop longer since.")
 
 
 def _strength(column: DriftColumn) -> float:
