@@ -56,6 +56,8 @@ def run(
             at.note = f"{len(world.events):,} events"
     else:
         imported = _read(data, recipe)
+        if not as_json:
+            _say_fates(imported)
         settings = _fresh_home(settings, f"demo-{imported.recipe}")
         if imported.kind == "snapshot":
             run_snapshot(imported, settings, trials=trials, as_json=as_json)
@@ -68,11 +70,14 @@ def _read(data: Path, recipe: str) -> Imported:
     with console.step(f"Read {data.name} by the recipe {recipe}") as at:
         imported = read(load_recipe(recipe), data)
         at.note = f"{imported.rows_read:,} rows"
+    return imported
+
+
+def _say_fates(imported: Imported) -> None:
     rows = [*((f"used: {reason}", f"{n:,}") for reason, n in imported.used.items())]
     rows += [(f"refused: {reason}", f"{n:,}") for reason, n in imported.named_counts.items()]
     rows.append(("read", f"{imported.rows_read:,}"))
     console.table("What became of every row", ["fate", ">rows"], rows)
-    return imported
 
 
 def _real_world(imported: Imported, audience: int) -> World:

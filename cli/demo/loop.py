@@ -64,11 +64,12 @@ def run_loop(world: World, settings: Settings, plan: Plan, *, as_json: bool) -> 
         learnt = _learn(run, plan)
         seen, rounds, found = _serve_and_decide(run, learnt, plan)
         report = _watch(run)
-    _say(run, learnt, seen, found, report)
     summary = _summary(run, learnt, seen, rounds, found, report)
     (settings.home / "demo.json").write_text(console.as_json(summary))
     if as_json:
         console.print_json(summary)
+    else:
+        _say(run, learnt, seen, found, report)
 
 
 def _learn(run: _Run, plan: Plan) -> Learnt:

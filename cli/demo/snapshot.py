@@ -60,9 +60,20 @@ def run_snapshot(imported: Imported, settings: Settings, *, trials: int, as_json
     with console.step("Report drift with Evidently") as at:
         report = _drift(problem.name, len(later), settings)
         at.note = f"{len(report.drifted)} of {len(report.columns)} columns drifted"
-    models_table([trained.card], {problem.name: trained.promoted}, {})
+    summary = _summary(imported, trained, answers, explanation, report)
+    (settings.home / "demo.json").write_text(console.as_json(summary))
+    if as_json:
+        console.print_json(summary)
+        return
+    _say(trained, answers, explanation)
+    drift_table(report, ())
+    places(settings.home, now, settings.tracking_uri, report)
+
+
+def _say(trained: Trained, answers: dict[str, float], explanation: dict[str, Any]) -> None:
+    models_table([trained.card], {trained.card.problem: trained.promoted}, {})
     console.out.print(
-        f"  Of the {len(later):,} rows that came later {100 * answers['observed']:.1f} % were a yes; the model "
+        f"  Of the {answers['rows']:,} rows that came later {100 * answers['observed']:.1f} % were a yes; the model "
         f"promised {100 * answers['promised']:.1f} %. AUC on them {answers['auc']:.3f}."
     )
     if not trained.promoted:
@@ -71,13 +82,7 @@ def run_snapshot(imported: Imported, settings: Settings, *, trials: int, as_json
             console.out.print(f"    {each.title}? {each.figure}", markup=False)
     console.out.print("  Journey: left out; a snapshot has no events from which an action's outcome could be known.")
     if explanation["reasons"]:
-        console.out.print(Panel(live.reasons(explanation), title=f"Why {problem.name}?", expand=False))
-    drift_table(report, ())
-    places(settings.home, now, settings.tracking_uri, report)
-    summary = _summary(imported, trained, answers, explanation, report)
-    (settings.home / "demo.json").write_text(console.as_json(summary))
-    if as_json:
-        console.print_json(summary)
+        console.out.print(Panel(live.reasons(explanation), title=f"Why {trained.card.problem}?", expand=False))
 
 
 def _serve(
