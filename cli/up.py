@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from types import FrameType
 from typing import Annotated
 
@@ -19,6 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from cli import console
 from decisioning.learner import learn
 from decisioning.point import all_points
+from features import history
+from features.frames import spine_of
 from features.kernel.clock import now
 from features.kernel.errors import KairosError, Unavailable
 from features.kernel.ledger import Ledger
@@ -47,7 +50,9 @@ def run(
     settings = Settings.from_env()
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     with ExitStack() as running:
-        if not settings.redis_url:
+        if settings.redis_url:
+            FeatureStore(settings).apply()
+        else:
             settings = replace(settings, redis_url=_redis(running))
             _fill(settings)
         service = running.enter_context(_service(settings))
@@ -70,15 +75,26 @@ def _redis(running: ExitStack) -> str:
 
 
 def _fill(settings: Settings) -> None:
-    """What the offline store holds into a Redis that begins empty."""
-    if not any(each.name != "none.parquet" for each in settings.offline.glob("*/*.parquet")):
-        return
-    with console.step("Features into Redis") as at:
-        store = FeatureStore(settings)
+    """Definitions registered; an embedded Redis, which begins empty, filled with everyone's features as of now."""
+    with console.step("Features") as at:
+        store, instant = FeatureStore(settings), now()
         store.apply()
-        customers = store.materialize(now())
+        if at_hand := _computed(settings, store, instant):
+            at.note = f"{max(at_hand.values()):,} customers online"
         store.close()
-        at.note = f"{max(customers.values()):,} customers"
+
+
+def _computed(settings: Settings, store: FeatureStore, instant: datetime) -> dict[str, int]:
+    ledger = Ledger(settings.ledger)
+    try:
+        events = history.refreshed(settings, ledger)
+    finally:
+        ledger.close()
+    if events.height:
+        store.backfill(events, spine_of(events["customer_id"].unique().sort(), instant))
+    elif not any(each.name != "none.parquet" for each in settings.offline.glob("*/*.parquet")):
+        return {}
+    return store.materialize(instant)
 
 
 @contextmanager
@@ -103,18 +119,16 @@ def _service(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
 @contextmanager
 def _learner(settings: Settings, every: float) -> Iterator[None]:
     """Learn from every decision point each `every` seconds, on a thread; its last turn is finished when left."""
-    closing = threading.Event()
+    closing, points, ledger = threading.Event(), all_points(), Ledger(settings.ledger)
 
     def turns() -> None:
-        ledger = Ledger(settings.ledger)
         while True:
-            for point in all_points().values():
+            for point in points.values():
                 try:
                     learn(ledger, point, now())
                 except (KairosError, SQLAlchemyError) as error:
                     _log.warning("%s was not learnt from: %s", point.name, error)
             if closing.wait(every):
-                ledger.close()
                 return
 
     thread = threading.Thread(target=turns, name="learner")
@@ -124,3 +138,4 @@ def _learner(settings: Settings, every: float) -> Iterator[None]:
     finally:
         closing.set()
         thread.join()
+        ledger.close()

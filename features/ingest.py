@@ -219,10 +219,11 @@ class Ingest:
                 _log.exception("the features of customer %r could not be computed", each)
 
     def _refresh(self, customers: Sequence[str]) -> None:
+        # Before the read: a worker that reads first and is then held up must not overwrite, with an older reading and a
+        # later instant, what another has pushed meanwhile. What is received in between is scheduled below.
+        as_of = clock.now()
         rows = [row for part in self._ledger.events(customers) for row in part]
         events = events_frame(rows)
-        # After the read: whatever the ledger held by then was received before this instant.
-        as_of = clock.now()
         self._store.push(compute(events, spine_of(customers, as_of)))
         self.refreshed += len(customers)
         ahead = events.filter((pl.col("occurred_at") >= as_of) | (pl.col("received_at") > as_of))

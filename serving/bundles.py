@@ -7,14 +7,14 @@ path; an answer is always computed by one whole bundle, the old or the new.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from features.kernel.card import Card, column_name, load_card
+from features.kernel.champion import POINTER, Champion, read_champion
 from features.kernel.discover import pick
 from features.kernel.errors import InvalidInput, KairosError
 from serving.model import Booster
@@ -22,10 +22,6 @@ from serving.model import Booster
 __all__ = ["Bundle", "Models", "load_bundle"]
 
 _log = logging.getLogger(__name__)
-
-
-class _Pointer(msgspec.Struct, frozen=True):
-    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,34 +98,38 @@ class Models:
     def refresh(self) -> None:
         """Load what a pointer newly names. Never raises for a bad bundle: it keeps the last good one and says why."""
         bundles, faults = dict(self._bundles), {}
-        for pointer in sorted(self._folder.glob("*/champion.json")):
-            problem = pointer.parent.name
-            served = bundles.get(problem)
+        for pointer in sorted(self._folder.glob(f"*/{POINTER}")):
+            folder, champion = pointer.parent, None
+            served = bundles.get(folder.name)
             try:
-                version = msgspec.json.decode(pointer.read_bytes(), type=_Pointer).version
-                if served is None or served.booster is None or served.card.version != version:
-                    bundles[problem] = load_bundle(pointer.parent / version)
-            except (KairosError, msgspec.MsgspecError, OSError) as error:
-                faults[problem] = str(error)
-                if served is None and (fallback := _fallback(pointer.parent)):
-                    bundles[problem] = fallback
+                champion = read_champion(folder)
+                if champion and _is_new(served, champion):
+                    bundles[folder.name] = load_bundle(folder / champion.version)
+            except (KairosError, OSError) as error:
+                faults[folder.name] = str(error)
+                if served is None and (fallback := _fallback(folder, champion)):
+                    bundles[folder.name] = fallback
         for problem in faults.keys() - self.faults.keys():
             _log.warning("the newest bundle of %s is not served: %s", problem, faults[problem])
         self._bundles, self.faults = bundles, faults
 
 
-def _fallback(folder: Path) -> Bundle | None:
-    """The newest other bundle of a problem that verifies; else its newest readable card alone; else None."""
-    cards: list[tuple[Card, Path]] = []
-    for path in folder.glob("*/card.json"):
+def _is_new(served: Bundle | None, champion: Champion) -> bool:
+    return served is None or served.booster is None or served.card.version != champion.version
+
+
+def _fallback(folder: Path, champion: Champion | None) -> Bundle | None:
+    """The latest former champion that verifies; else the latest card of a champion alone; else None.
+
+    Only versions that were champions: others in the folder were refused by the gates.
+    """
+    if champion is None:
+        return None
+    cards: list[Card] = []
+    for version in (champion.version, *reversed(champion.former)):
         try:
-            cards.append((load_card(path), path.parent))
+            return load_bundle(folder / version)
         except (KairosError, OSError):
-            continue  # damaged: reported by its pointer, if any names it
-    cards.sort(key=lambda each: each[0].trained_at, reverse=True)
-    for _, path in cards:
-        try:
-            return load_bundle(path)
-        except KairosError:
-            continue
-    return _bundle(cards[0][0], None) if cards else None
+            with contextlib.suppress(KairosError, OSError):  # damaged too: reported by the pointer that names it
+                cards.append(load_card(folder / version / "card.json"))
+    return _bundle(cards[0], None) if cards else None

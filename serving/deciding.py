@@ -6,15 +6,13 @@ import dataclasses
 import logging
 import uuid
 
-import msgspec
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from decisioning import next_best
 from decisioning.point import DecisionPoint
-from features.kernel import tables
-from features.kernel.clock import now, to_micros
+from features.kernel.clock import now
 from features.kernel.discover import pick
 from features.kernel.errors import Conflict, Unavailable
 from features.kernel.group_commit import GroupCommit
@@ -104,26 +102,16 @@ class Decider:
         self, connection: Connection, point: DecisionPoint, request: next_best.Request, known: next_best.Known
     ) -> tuple[str, Decision]:
         """Decide and append; the receipt's status, and the decision that is in the journal. On the commit thread."""
-        recent = self._recent(connection, point, request.customer_id) if point.caps else []
-        known = dataclasses.replace(known, recent=recent)
+        if point.caps:
+            since = now() - point.cap_window
+            recent = self._ledger.recent_decisions(point.name, request.customer_id, since=since, connection=connection)
+            known = dataclasses.replace(known, recent=recent)
         decision = next_best.decide(point, request, known, self._rng, now=now(), salt=self._salt)
         [receipt] = self._ledger.append_decisions([decision], connection)
         if receipt.status == "duplicate":
-            row = tables.decisions.c.row
-            query = select(row).where(tables.decisions.c.request_id == request.request_id)
-            first: Decision = msgspec.json.decode(connection.execute(query).scalar_one(), type=Decision)
-            return receipt.status, first
+            first = self._ledger.decision(request_id=request.request_id, connection=connection)
+            return receipt.status, first or decision
         return receipt.status, decision
-
-    def _recent(self, connection: Connection, point: DecisionPoint, customer_id: str) -> list[Decision]:
-        table = tables.decisions
-        query = select(table.c.row).where(
-            table.c.customer_id == customer_id,
-            table.c.decision_point == point.name,
-            table.c.decided_at >= to_micros(now() - point.cap_window),
-        )
-        rows = connection.execute(query.order_by(table.c.seq)).scalars()
-        return [msgspec.json.decode(each, type=Decision) for each in rows]
 
     async def _known(self, point: DecisionPoint, customer_id: str) -> next_best.Known:
         served = self._scorer.models

@@ -109,8 +109,10 @@ class Scorer:
             return await asyncio.wait_for(work, patience)
         except TimeoutError:
             _log.warning("scoring on the rung prior: the online store gave no answer in %g s", patience)
-            self._metrics.failures.labels("online read").inc()
-            return [PRIOR] * len(customers)
+        except Exception:  # noqa: BLE001  the edge of the store: whatever it raises lowers the rung, it is no 5xx
+            _log.exception("scoring on the rung prior: the online store failed")
+        self._metrics.failures.labels("online read").inc()
+        return [PRIOR] * len(customers)
 
     async def _known(self, bundle: Bundle, asked: Sequence[Asked]) -> list[Known]:
         card = bundle.card

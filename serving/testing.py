@@ -19,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from features.kernel.card import Calibration, Card, CardFeature, Cutoffs, save_card
+from features.kernel.champion import point
 from features.kernel.clock import now
 from features.kernel.errors import Unavailable
 from features.vectors import Vectors
@@ -120,10 +121,7 @@ def publish(models: Path, card: Card, text: bytes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.txt").write_bytes(text)
     save_card(card, folder / "card.json")
-    pointer = models / card.problem / "champion.json"
-    fresh = pointer.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode({"version": card.version}))
-    fresh.replace(pointer)
+    point(models / card.problem, card.version)
     return folder
 
 

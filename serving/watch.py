@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
 import polars as pl
 
 from features.drift.evidently_report import FEW, DriftReport, drift_report
 from features.kernel.card import Card, load_card
+from features.kernel.champion import POINTER, read_champion
 from features.kernel.clock import now
 from features.kernel.errors import InvalidInput, NotEnoughData, NotFound
 from features.kernel.ledger import Ledger
@@ -59,16 +59,16 @@ def champion_folder(models: Path, problem: str) -> Path:
     Raises:
         NotFound: it has none; the message names the problems that have one.
     """
-    pointer = models / problem / "champion.json"
-    if not pointer.is_file():
-        served = sorted(each.parent.name for each in models.glob("*/champion.json"))
+    found = read_champion(models / problem)
+    if found is None:
+        served = sorted(each.parent.name for each in models.glob(f"*/{POINTER}"))
         raise NotFound(
             "has no served model",
             field="problem",
             value=problem,
             remedy=f"choose one of {', '.join(served)}" if served else f"train it first: kairos train {problem}",
         )
-    return models / problem / str(msgspec.json.decode(pointer.read_bytes())["version"])
+    return models / problem / found.version
 
 
 def _reference(folder: Path, card: Card) -> pl.DataFrame:

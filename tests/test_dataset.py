@@ -13,6 +13,7 @@ import pytest
 from features.compute import compute
 from features.frames import EVENT_SCHEMA
 from features.importing.imported import Imported, SnapshotColumn, SnapshotInfo
+from features.kernel import clock
 from features.kernel.card import column_name
 from features.kernel.errors import InvalidInput, NotEnoughData, NotFound
 from features.kernel.seeds import generator
@@ -49,6 +50,18 @@ def churn(market: Market) -> TrainingSet:
 @pytest.fixture(scope="module")
 def made() -> Synthetic:
     return draw(generator("training"), 1200)
+
+
+def test_what_is_not_over_was_not_seen(market: Market) -> None:
+    """Today is not counted, nor a day that only a mistaken import names."""
+    clock.set_origin(market.end + timedelta(minutes=10))
+    try:
+        today = market.events.tail(1).with_columns(pl.lit(market.end + timedelta(minutes=5)).alias("received_at"))
+        astray = today.with_columns(pl.lit(market.end + 2000 * DAY).alias("received_at"))
+        for events in (market.events, pl.concat([market.events, today.cast(EVENT_SCHEMA)]), astray.cast(EVENT_SCHEMA)):
+            assert dataset.observed_until(events) == market.end
+    finally:
+        clock.set_origin(None)
 
 
 # -- training sets -----------------------------------------------------------------------------------------------------

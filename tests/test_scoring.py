@@ -274,6 +274,18 @@ def test_after_a_restart_an_older_good_bundle_serves(text: bytes, tmp_path: Path
     assert models.get("churn").card.version == "1" and "SHA-256" in models.faults["churn"]
 
 
+def test_a_version_that_was_never_champion_does_not_step_in(text: bytes, tmp_path: Path) -> None:
+    """A model the gates refused lies in the same folder; a damaged champion must not bring it to light."""
+    champion = publish(tmp_path, simple_card("churn", REFS, text, features=FEATURES), text)
+    pointer = (champion.parent / "champion.json").read_bytes()
+    publish(tmp_path, simple_card("churn", REFS, text, features=FEATURES, version="2"), text)
+    (champion.parent / "champion.json").write_bytes(pointer)
+    _truncate(champion)
+    models = Models(tmp_path)
+    models.refresh()
+    assert models.get("churn").card.version == "1" and models.get("churn").booster is None
+
+
 def test_with_a_good_card_alone_the_prior_serves(text: bytes, tmp_path: Path) -> None:
     _truncate(publish(tmp_path, simple_card("churn", REFS, text, features=FEATURES), text))
     models = Models(tmp_path)

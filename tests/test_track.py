@@ -105,7 +105,7 @@ def test_the_bundle_is_what_the_architecture_says(trained: Trained, data: Traini
     assert {each.name for each in trained.bundle.iterdir()} == set(bundle.FILES)
     assert load_card(trained.bundle / "card.json") == trained.card
     pointer = json.loads((home.models / "synthetic" / "champion.json").read_text())
-    assert pointer == {"version": trained.card.version}
+    assert pointer == {"version": trained.card.version, "former": []}
     reference = pl.read_parquet(trained.bundle / "reference.parquet")
     assert reference.columns == [each.ref for each in data.features] and 0 < len(reference) <= 5_000
     assert set(reference["x:city"]) == {"Bergen", "Lyon", "Porto", "Turin"}

@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
+from features.kernel import champion as champions
 from features.kernel.card import Card, load_card
+from features.kernel.champion import read_champion
 from features.kernel.errors import NotFound
 
 __all__ = ["FILES", "cards", "champion", "point", "publish"]
@@ -38,13 +38,7 @@ def publish(files: Path, models: Path, card: Card) -> Path:
 
 def point(models: Path, problem: str, version: str) -> None:
     """Make a published version the one that is served."""
-    folder = models / problem
-    descriptor, path = tempfile.mkstemp(prefix=".champion-", dir=folder)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode({"version": version}))
-        file.flush()
-        os.fsync(file.fileno())
-    Path(path).replace(folder / "champion.json")
+    champions.point(models / problem, version)
 
 
 def champion(models: Path, problem: str) -> Card:
@@ -53,20 +47,19 @@ def champion(models: Path, problem: str) -> Card:
     Raises:
         NotFound: none was promoted yet.
     """
-    pointer = models / problem / "champion.json"
-    if not pointer.exists():
+    found = read_champion(models / problem)
+    if found is None:
         raise NotFound("has no champion yet", field="problem", value=problem, remedy=f"run `kairos train {problem}`")
-    version = msgspec.json.decode(pointer.read_bytes(), type=dict[str, str])["version"]
-    return load_card(models / problem / version / "card.json")
+    return load_card(models / problem / found.version / "card.json")
 
 
 def cards(models: Path) -> Iterator[tuple[Card, bool]]:
     """Every published card by problem and time of training, and whether it is the champion."""
     for folder in sorted(each for each in models.glob("*") if each.is_dir()):
-        served = champion(models, folder.name).version if (folder / "champion.json").exists() else ""
+        served = read_champion(folder)
         found = [load_card(path) for path in folder.glob("[!.]*/card.json")]
         for card in sorted(found, key=lambda each: (each.trained_at, each.version)):
-            yield card, card.version == served
+            yield card, served is not None and card.version == served.version
 
 
 def _flush(path: Path) -> None:

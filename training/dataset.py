@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.compute import all_views
+from features.kernel import clock
 from features.kernel.card import Candidates, CardFeature, Cutoffs, column_name
 from features.kernel.errors import InvalidInput, NotEnoughData, NotFound
 from training import cutoffs as label_cutoffs
@@ -70,12 +71,19 @@ def spine(problems: Iterable[Problem], events: pl.DataFrame, cutoffs: Iterable[C
 
 
 def observed_until(events: pl.DataFrame) -> datetime:
-    """The midnight that ends the last day of which anything was received."""
+    """The midnight up to which everything was seen: it ends the last day of which anything was received, and is past.
+
+    Today is not over, so it is not counted; nor is a day to come, which a mistaken import may name.
+    """
     last = events.get_column("received_at").max()
     if not isinstance(last, datetime):
         raise NotEnoughData("there are no events", field="events", remedy="import some")
-    day = last.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return day if day == last else day + timedelta(days=1)
+    day = _midnight(last)
+    return min(day if day == last else day + timedelta(days=1), _midnight(clock.now()))
+
+
+def _midnight(instant: datetime) -> datetime:
+    return instant.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def references(problem: Problem) -> tuple[str, ...]:

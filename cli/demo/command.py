@@ -19,7 +19,7 @@ from features.kernel.errors import InvalidInput
 from features.kernel.settings import Settings
 from features.recipe import Imported, load_recipe, read
 
-__all__ = ["run"]
+__all__ = ["fresh_home", "run"]
 
 _MARK = ".kairos-demo"
 _HELD_BACK = timedelta(days=7)
@@ -50,7 +50,7 @@ def run(
         )
     settings = Settings.from_env()
     if data is None:
-        settings = _fresh_home(settings, "demo")
+        settings = fresh_home(settings, "demo")
         with console.step("Simulate the market") as at:
             world = market_world(seed=seed, people=people, audience=audience)
             at.note = f"{len(world.events):,} events"
@@ -58,7 +58,7 @@ def run(
         imported = _read(data, recipe)
         if not as_json:
             _say_fates(imported)
-        settings = _fresh_home(settings, f"demo-{imported.recipe}")
+        settings = fresh_home(settings, f"demo-{imported.recipe}")
         if imported.kind == "snapshot":
             run_snapshot(imported, settings, trials=trials, as_json=as_json)
             return
@@ -73,19 +73,23 @@ def _read(data: Path, recipe: str) -> Imported:
     return imported
 
 
+def _fates(imported: Imported) -> dict[str, int]:
+    used = {f"used: {what}": rows for what, rows in imported.used.items()}
+    return used | {f"refused: {reason}": rows for reason, rows in imported.named_counts.items()}
+
+
 def _say_fates(imported: Imported) -> None:
-    rows = [*((f"used: {reason}", f"{n:,}") for reason, n in imported.used.items())]
-    rows += [(f"refused: {reason}", f"{n:,}") for reason, n in imported.named_counts.items()]
-    rows.append(("read", f"{imported.rows_read:,}"))
-    console.table("What became of every row", ["fate", ">rows"], rows)
+    rows = [(fate, f"{rows:,}") for fate, rows in _fates(imported).items()]
+    console.table("What became of every row", ["fate", ">rows"], [*rows, ("read", f"{imported.rows_read:,}")])
 
 
 def _real_world(imported: Imported, audience: int) -> World:
     title = f"{imported.recipe}, {imported.events['customer_id'].n_unique():,} customers"
-    return transactions_world(title, imported.events, audience=audience, held_back=_HELD_BACK)
+    world = transactions_world(title, imported.events, audience=audience, held_back=_HELD_BACK)
+    return replace(world, fates=_fates(imported))
 
 
-def _fresh_home(settings: Settings, name: str) -> Settings:
+def fresh_home(settings: Settings, name: str) -> Settings:
     """An empty folder of the demo's own; only a folder that a demo made is ever emptied."""
     home = settings.home / name
     if home.exists():
@@ -94,4 +98,10 @@ def _fresh_home(settings: Settings, name: str) -> Settings:
         shutil.rmtree(home)
     home.mkdir(parents=True)
     (home / _MARK).touch()
-    return replace(settings, home=home, ledger_url="", mlflow_uri="")
+    # All else at its default: a demo must reach no ledger, no registry and no key of a real deployment.
+    return Settings(
+        home=home,
+        redis_url=settings.redis_url,
+        ledger_url=f"sqlite:///{home.resolve() / 'ledger.sqlite'}",
+        mlflow_uri=f"sqlite:///{home.resolve() / 'mlflow.sqlite'}",
+    )

@@ -147,6 +147,7 @@ def _summary(
 ) -> dict[str, Any]:
     return {
         "world": run.world.title,
+        "rows": dict(run.world.fates),
         "events": len(run.world.events),
         "models": [each.card for each in learnt.trained],
         "promoted": [each.card.problem for each in learnt.trained if each.promoted],

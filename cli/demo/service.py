@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,12 +24,8 @@ def running_service(settings: Settings, *, redis_url: str, now: datetime, log: P
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    env = {
-        "KAIROS_HOME": str(settings.home),
-        "KAIROS_REDIS_URL": redis_url,
-        "KAIROS_NOW": now.isoformat(),
-        "KAIROS_PORT": str(port),
-    }
+    chosen = replace(settings, redis_url=redis_url, port=port)
+    env = chosen.environment() | {"KAIROS_NOW": now.isoformat()}
     command = [sys.executable, "-m", "kairos", "serve"]
     with child(command, name="kairos serve", ready=lambda: answers(f"{url}/readyz"), env=env, log=log):
         yield url

@@ -41,6 +41,8 @@ class World:
     """Whether `respond` depends on the action; if not, the journey is an A/A test."""
     shifted: tuple[str, ...] = ()
     """Features that `later` shifts by construction, where that is known."""
+    fates: Mapping[str, int] = field(default_factory=dict)
+    """What became of every row of a real table: used as what, refused for what reason."""
     horizons: Mapping[str, timedelta] = field(default_factory=dict)
     """Problems asked over another horizon than their own."""
 

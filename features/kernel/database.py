@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event, select
 
 from features.kernel.records import Receipt
 
-__all__ = ["append_new", "chunks", "open_engine"]
+__all__ = ["append_new", "chunks", "compared", "open_engine", "stored"]
 
 Row = tuple[Any, ...]
 """Values of a keyed table's columns but `seq`, in order: the key first, then the hash of the body."""
@@ -59,23 +59,34 @@ def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ids[start : start + _CHUNK]
 
 
+def stored(connection: Connection, table: Table, ids: Sequence[str]) -> dict[str, tuple[bytes, int]]:
+    """Body hash and sequence of the keys that a table holds, by key."""
+    key, found = table.c[table.columns.keys()[1]], dict[str, tuple[bytes, int]]()
+    for some in chunks(list(ids)):
+        query = select(key, table.c.body_hash, table.c.seq).where(key.in_(some))
+        found.update({known: (bytes(body), seq) for known, body, seq in connection.execute(query)})
+    return found
+
+
+def compared(row: Row, body: bytes) -> Receipt:
+    """The receipt of a row whose key is known with `body`."""
+    if row[1] == body:
+        return Receipt(row[0], "duplicate")
+    return Receipt(row[0], "conflict", "this id was used before with another body")
+
+
 def _told_apart(connection: Connection, table: Table, rows: Sequence[Row], new: int) -> list[Receipt]:
     """Receipts where some keys were known already, or stand in the batch twice; `new` rows were appended."""
-    key, stored = table.c[table.columns.keys()[1]], dict[str, tuple[bytes, int]]()
-    for ids in chunks([row[0] for row in rows]):
-        query = select(key, table.c.body_hash, table.c.seq).where(key.in_(ids))
-        stored.update({found: (bytes(body), seq) for found, body, seq in connection.execute(query)})
+    held = stored(connection, table, [row[0] for row in rows])
     # Writers take turns, so the rows just appended have the greatest sequences of all.
-    by_age = sorted(stored, key=lambda found: stored[found][1], reverse=True)
+    by_age = sorted(held, key=lambda found: held[found][1], reverse=True)
     receipts, fresh = [], set(by_age[:new])
     for row in rows:
         if row[0] in fresh:
             fresh.remove(row[0])
             receipts.append(Receipt(row[0], "accepted"))
-        elif stored[row[0]][0] == row[1]:
-            receipts.append(Receipt(row[0], "duplicate"))
         else:
-            receipts.append(Receipt(row[0], "conflict", "this id was used before with another body"))
+            receipts.append(compared(row, held[row[0]][0]))
     return receipts
 
 

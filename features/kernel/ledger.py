@@ -17,7 +17,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from features.kernel import tables
 from features.kernel.clock import from_micros, now, to_micros
-from features.kernel.database import Row, append_new, chunks, open_engine
+from features.kernel.database import Row, append_new, chunks, compared, open_engine, stored
 from features.kernel.errors import Conflict, Unavailable
 from features.kernel.events import Event, body_hash
 from features.kernel.records import Decision, Outcome, PolicyState, Receipt, Score
@@ -72,8 +72,8 @@ class Ledger:
             good = append_new(own, tables.events, [_event_row(each) for i, each in enumerate(batch) if i not in late])
             if not late:
                 return good
-            held = append_new(own, tables.quarantine, [(*_event_row(batch[i]), reason) for i in sorted(late)])
-        accepted, refused = iter(good), (_quarantined(each, reason) for each in held)
+            held = _hold(own, [(*_event_row(batch[i]), reason) for i in sorted(late)])
+        accepted, refused = iter(good), iter(held)
         return [next(refused if i in late else accepted) for i in range(len(batch))]
 
     def append_outcomes(self, batch: Sequence[Outcome], connection: Connection | None = None) -> list[Receipt]:
@@ -148,7 +148,9 @@ class Ledger:
             rows = connection.execute(query.order_by(table.c.seq).limit(limit)).all()
         return [(seq, msgspec.json.decode(row, type=Decision)) for seq, row in rows]
 
-    def recent_decisions(self, decision_point: str, customer_id: str, *, since: datetime) -> list[Decision]:
+    def recent_decisions(
+        self, decision_point: str, customer_id: str, *, since: datetime, connection: Connection | None = None
+    ) -> list[Decision]:
         """A customer's decisions at one point from an instant on, in ledger order: what caps are counted over."""
         table = tables.decisions
         query = select(table.c.row).where(
@@ -156,16 +158,22 @@ class Ledger:
             table.c.decision_point == decision_point,
             table.c.decided_at >= to_micros(since),
         )
-        with self._reading() as connection:
-            rows = connection.execute(query.order_by(table.c.seq)).scalars().all()
+        with self._reading(connection) as own:
+            rows = own.execute(query.order_by(table.c.seq)).scalars().all()
         return [msgspec.json.decode(row, type=Decision) for row in rows]
 
-    def decision(self, *, request_id: str | None = None, decision_id: str | None = None) -> Decision | None:
+    def decision(
+        self,
+        *,
+        request_id: str | None = None,
+        decision_id: str | None = None,
+        connection: Connection | None = None,
+    ) -> Decision | None:
         """The decision of one request or id, or None."""
         table = tables.decisions
         by = table.c.request_id == request_id if request_id is not None else table.c.decision_id == decision_id
-        with self._reading() as connection:
-            row = connection.execute(select(table.c.row).where(by)).scalar()
+        with self._reading(connection) as own:
+            row = own.execute(select(table.c.row).where(by)).scalar()
         return None if row is None else msgspec.json.decode(row, type=Decision)
 
     def outcomes(self, decision_ids: Iterable[str], *, upto: int | None = None) -> dict[str, list[Outcome]]:
@@ -229,10 +237,13 @@ class Ledger:
     # -- inside ----------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _reading(self, connection: Connection | None = None) -> Iterator[Connection]:
+        if connection is not None:
+            yield connection
+            return
         try:
-            with self.engine.connect() as connection:
-                yield connection
+            with self.engine.connect() as own:
+                yield own
         except SQLAlchemyError as error:
             raise Unavailable(f"the ledger cannot be read: {error}") from error
 
@@ -248,6 +259,13 @@ class Ledger:
         with self._reading() as connection:
             for part in connection.execute(query.execution_options(stream_results=True)).partitions(50_000):
                 yield [tuple(row) for row in part]
+
+
+def _hold(connection: Connection, rows: list[Row]) -> list[Receipt]:
+    """Put events into quarantine, but for those whose id is an accepted event's: they repeat it or contradict it."""
+    known = stored(connection, tables.events, [row[0] for row in rows])
+    kept = iter(append_new(connection, tables.quarantine, [row for row in rows if row[0] not in known]))
+    return [compared(row, known[row[0]][0]) if row[0] in known else _quarantined(next(kept), row[-1]) for row in rows]
 
 
 def _quarantined(receipt: Receipt, reason: str) -> Receipt:

@@ -79,6 +79,10 @@ class Settings:
                 raise InvalidSetting("must be positive", field=PREFIX + name.upper(), value=getattr(self, name))
         return self
 
+    def environment(self) -> dict[str, str]:
+        """Every setting as its variable: a process started with these has no setting from elsewhere."""
+        return {PREFIX + each.name.upper(): str(getattr(self, each.name)) for each in fields(self)}
+
     @property
     def ledger(self) -> str:
         """The ledger's SQLAlchemy URL."""
