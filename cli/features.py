@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -94,7 +92,7 @@ def show(
         kairos features show c00042 --as-of 2026-06-01T00:00:00Z --json
     """
     instant = _instant(as_of)
-    with _ledger(Settings.from_env()) as ledger:
+    with Ledger.of(Settings.from_env()) as ledger:
         events = events_frame(row for part in ledger.events([customer]) for row in part)
     spine = spine_of([customer], instant)
     if known(events, spine).is_empty():
@@ -117,7 +115,7 @@ def _instant(text: str) -> datetime:
 
 
 def _build(settings: Settings, as_of: str) -> dict[str, int]:
-    with _ledger(settings) as ledger:
+    with Ledger.of(settings) as ledger:
         events = history.refreshed(settings, ledger)
     spine = spine_of(events["customer_id"].unique().sort(), _instant(as_of))
     return FeatureStore(settings).backfill(events, spine)
@@ -134,12 +132,3 @@ def _shown(value: float | str | None) -> str:
     if value is None:
         return "–"
     return value if isinstance(value, str) else f"{value:,.4g}"
-
-
-@contextmanager
-def _ledger(settings: Settings) -> Iterator[Ledger]:
-    ledger = Ledger(settings.ledger, skew=timedelta(seconds=settings.skew_seconds))
-    try:
-        yield ledger
-    finally:
-        ledger.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -58,7 +56,7 @@ def run(
         return
     points = all_points()
     chosen = [pick(points, point, field="--point")] if point else list(points.values())
-    with _ledger() as ledger:
+    with Ledger.of(Settings.from_env()) as ledger:
         published = [(each, state) for each in chosen for state in learn(ledger, each, _instant(as_of))]
     if as_json:
         console.print_json([_learnt(each, state) for each, state in published])
@@ -79,7 +77,7 @@ def verdict(point: PointArgument, as_of: AsOfOption = "", as_json: JsonOption = 
         kairos learn verdict win_back --as-of 2026-11-08T00:00:00Z --json
     """
     chosen = pick(all_points(), point, field="point")
-    with _ledger() as ledger:
+    with Ledger.of(Settings.from_env()) as ledger:
         found = verdict_of(ledger, chosen, _instant(as_of))
     if as_json:
         console.print_json(found)
@@ -96,7 +94,7 @@ def check(point: PointArgument, as_json: JsonOption = False) -> None:
         kairos learn replay win_back
     """
     chosen = pick(all_points(), point, field="point")
-    with _ledger() as ledger:
+    with Ledger.of(Settings.from_env()) as ledger:
         versions = {name: len(states) for name, states in replay(ledger, chosen).items()}
         wrong = differences(ledger, chosen)
     if as_json:
@@ -106,15 +104,6 @@ def check(point: PointArgument, as_json: JsonOption = False) -> None:
         console.out.print(f"Different: {', '.join(wrong)}" if wrong else f"All {total:,} states replay byte for byte.")
     if wrong:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _ledger() -> Iterator[Ledger]:
-    ledger = Ledger(Settings.from_env().ledger)
-    try:
-        yield ledger
-    finally:
-        ledger.close()
 
 
 def _instant(as_of: str) -> datetime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -91,7 +90,7 @@ def _from_table(name: str, data: Path, recipe: str) -> Iterator[tuple[Problem, T
 
 def _from_events(problems: list[Problem], settings: Settings) -> Iterator[tuple[Problem, TrainingSet | NotEnoughData]]:
     """Each problem's training set, its features computed first; or what these events lack for it."""
-    with _ledger(settings) as ledger:
+    with Ledger.of(settings) as ledger:
         events = history.refreshed(settings, ledger)
     store = FeatureStore(settings)
     with console.step("Feature definitions"):
@@ -174,12 +173,3 @@ def _show(trained: list[Trained], skipped: dict[str, str]) -> None:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
-
-
-@contextmanager
-def _ledger(settings: Settings) -> Iterator[Ledger]:
-    ledger = Ledger(settings.ledger, skew=timedelta(seconds=settings.skew_seconds))
-    try:
-        yield ledger
-    finally:
-        ledger.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from sqlalchemy import Connection, Table, func, insert, select
@@ -21,6 +21,7 @@ from features.kernel.database import Row, append_new, chunks, compared, open_eng
 from features.kernel.errors import Conflict, Unavailable
 from features.kernel.events import Event, body_hash
 from features.kernel.records import Decision, Outcome, PolicyState, Receipt, Score
+from features.kernel.settings import Settings
 
 __all__ = ["EVENT_COLUMNS", "Ledger"]
 
@@ -46,6 +47,17 @@ class Ledger:
             tables.metadata.create_all(self.engine)
         except SQLAlchemyError as error:
             raise Unavailable(f"the ledger cannot be opened: {error}", field="KAIROS_LEDGER_URL") from error
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The ledger that the settings choose; close it, or use it in a `with`."""
+        return cls(settings.ledger, skew=timedelta(seconds=settings.skew_seconds))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Give back every connection."""
