@@ -24,7 +24,8 @@ From a business's own customer events: who will convert, buy, leave or open and 
 action of a journey, drawn with a known probability, so that it can be measured whether it helped.
 
 Every answer names the **rung** it stands on: `fresh`, `stale` (features older than their TTL), `default` (customer
-unknown), `prior` (no model or no store). Errors are `application/problem+json` (RFC 9457) and name field and remedy.
+unknown), `prior` (no store, or a damaged model). Errors are `application/problem+json` (RFC 9457) and name field and
+remedy.
 """
 
 # FastAPI would export traces, bodies of refused requests among them, once some library has set up OpenTelemetry.

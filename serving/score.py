@@ -1,7 +1,7 @@
 """From a customer's features to a calibrated probability, by what the card says and nothing else.
 
 Every answer stands on a rung: `fresh`, `stale` (features older than their TTL), `default` (customer unknown: the
-card's typical values) or `prior` (no model or no store: the base rate). A missing dependency lowers the rung.
+card's typical values) or `prior` (no store, or a damaged model: the base rate). A missing dependency lowers the rung.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -36,18 +37,21 @@ class Learnt:
     skipped: dict[str, str]
 
 
-def record_events(ledger: Ledger, events: pl.DataFrame, at: Step) -> None:
-    """Append a frame of events to the ledger, in batches."""
+def record_events(ledger: Ledger, events: pl.DataFrame, at: Step) -> Counter[str]:
+    """Append a frame of events to the ledger, in batches; how many got which receipt."""
+    found: Counter[str] = Counter()
     for start in range(0, len(events), _BATCH):
-        ledger.append_events(list(to_events(events.slice(start, _BATCH))))
+        found.update(each.status for each in ledger.append_events(list(to_events(events.slice(start, _BATCH)))))
         at(min(start + _BATCH, len(events)), len(events))
+    return found
 
 
 def record(world: World, settings: Settings, ledger: Ledger, at: Step) -> None:
     """The world's events into the ledger and the columnar history."""
-    record_events(ledger, world.events, at)
+    found = record_events(ledger, world.events, at)
     history.write(settings, world.events)
-    at.note = f"{len(world.events):,} events of {world.events['customer_id'].n_unique():,} people"
+    fates = ", ".join(f"{count:,} {status}" for status, count in found.items())
+    at.note = f"events of {world.events['customer_id'].n_unique():,} people: {fates}"
 
 
 def problems_of(world: World) -> Asked:
