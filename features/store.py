@@ -19,7 +19,7 @@ import polars as pl
 import redis.exceptions
 import yaml
 
-from features import offline
+from features import offline_files as files
 from features.compute import all_views
 from features.kernel import clock
 from features.kernel.card import column_name
@@ -54,7 +54,7 @@ class FeatureStore:
         feast = self._feast
         from features.entities import feast_objects  # noqa: PLC0415  Feast's door
 
-        offline.prepare(self.settings.offline, self.views)
+        files.prepare(self.settings.offline, self.views)
         objects = feast_objects(self.settings.offline, self.views)
         gone = [view for view in feast.list_feature_views() if view.name not in objects]
         with _quiet(), _redis_errors():
@@ -86,11 +86,11 @@ class FeatureStore:
         Returns:
             Rows written by view; customers with nothing known at an instant have none.
         """
-        offline.prepare(self.settings.offline, self.views)
+        files.prepare(self.settings.offline, self.views)
         written = dict.fromkeys(self.views, 0)
         for part in spine.unique().sort("as_of", "customer_id").iter_slices(SPINE_AT_ONCE):
             frames = {name: view.aggregate(events, part) for name, view in self.views.items()}
-            for name, rows in offline.write(self.settings.offline, frames, self.views).items():
+            for name, rows in files.write(self.settings.offline, frames, self.views).items():
                 written[name] += rows
         return written
 
@@ -111,7 +111,7 @@ class FeatureStore:
             Unavailable: the features were not applied, or no feature was ever written.
         """
         dtypes = {column_name(ref): dtype for ref, dtype in _checked(refs, self.views).items()}
-        offline.prepare(self.settings.offline, self.views)
+        files.prepare(self.settings.offline, self.views)
         rows = spine.select("customer_id", pl.col("as_of").cast(pl.Datetime("us", "UTC")))
         entities = rows.unique().rename({"as_of": "event_timestamp"}).to_pandas()
         with _quiet(), self._applied():
@@ -139,7 +139,7 @@ class FeatureStore:
         for view in self.views.values():
             with _quiet(), self._applied(), _redis_errors():
                 self._feast.materialize(start_date=as_of - view.ttl, end_date=as_of, feature_views=[view.name])
-            counts[view.name] = offline.latest_rows(self.settings.offline, as_of, view)
+            counts[view.name] = files.latest_rows(self.settings.offline, as_of, view)
         return counts
 
     def push(self, frames: Mapping[str, pl.DataFrame]) -> None:
@@ -149,7 +149,7 @@ class FeatureStore:
             Unavailable: Redis cannot be reached, or the features were not applied.
         """
         for name, frame in frames.items():
-            rows = offline.rows_of(self.views[name], frame)
+            rows = files.rows_of(self.views[name], frame)
             if not rows.is_empty():
                 with self._applied(), _redis_errors():
                     self._feast.push(push_source(name), rows.to_pandas())

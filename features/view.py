@@ -13,17 +13,45 @@ from typing import Literal
 
 import polars as pl
 
-__all__ = ["Feature", "FeatureView", "push_source"]
+__all__ = ["Dtype", "EntityName", "Expect", "Feature", "FeatureView", "push_source"]
+
+
+Dtype = Literal["float32", "int64", "bool", "string"]
+EntityName = Literal["customer", "account"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """What a feature's values should be like; rows that are not stop the run that computed them (`features.quality`).
+
+    Attributes:
+        low: the least value allowed.
+        high: the greatest value allowed.
+        missing: the greatest share of missing values among the rows of known entities.
+        distinct: the greatest number of different values, of a string.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    missing: float = 1.0
+    distinct: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One column of a view. `phrase` reads as a reason, with `{value}` in it: "ordered {value} times in 30 days"."""
+    """One column of a view. `phrase` reads as a reason, with `{value}` in it: "ordered {value} times in 30 days".
+
+    A feature with a `length` is a list of that many float32 values, the same length in every row; its elements are
+    features of their own to models and serving: `send_hours:open_rate[17]`.
+    """
 
     name: str
     unit: str
     phrase: str
-    dtype: Literal["float32", "string"] = "float32"
+    dtype: Dtype = "float32"
+    length: int | None = None
+    expect: Expect | None = None
+    """None: what its unit implies (`features.quality`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +60,26 @@ class FeatureView:
 
     `aggregate(events, spine)` takes events (columns `features.frames.EVENT_SCHEMA`, any order) and a spine (columns
     `customer_id`, `as_of`) and returns one row per spine row, in the spine's order: `customer_id`, `as_of` and every
-    feature, float32 or string, null where nothing is known. Row (c, T) may use only events of c with
-    `occurred_at < T` and `received_at <= T`; `features.frames.known` selects them.
+    feature of its dtype, null where nothing is known. Row (c, T) may use only events of c with `occurred_at < T` and
+    `received_at <= T`; `features.frames.known` selects them. A view of accounts has `account_id` in place of
+    `customer_id`.
     """
 
     name: str
     features: tuple[Feature, ...]
     aggregate: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
     ttl: timedelta = timedelta(days=120)
+    entity: EntityName = "customer"
+
+    @property
+    def key(self) -> str:
+        """The column that names the entity: `customer_id` or `account_id`."""
+        return f"{self.entity}_id"
 
     @property
     def refs(self) -> tuple[str, ...]:
-        """`view:feature` of each feature, in order."""
-        return tuple(f"{self.name}:{each.name}" for each in self.features)
+        """`view:feature` of each feature that is one value, in order; lists are left out."""
+        return tuple(f"{self.name}:{each.name}" for each in self.features if each.length is None)
 
 
 def push_source(view: str) -> str:

@@ -22,7 +22,7 @@ from features.kernel.card import Calibration, Card, CardFeature, Cutoffs, save_c
 from features.kernel.champion import point
 from features.kernel.clock import now
 from features.kernel.errors import Unavailable
-from features.vectors import Vectors
+from features.vectors import Status, Vectors
 
 __all__ = ["MemoryStore", "listening", "publish", "simple_card"]
 
@@ -57,18 +57,26 @@ class MemoryStore:
             self._views[view][customer] = as_of or now(), row | {name: value}
 
     def read_vectors(self, ids: Sequence[str], refs: Sequence[str]) -> Vectors:
-        """See `features.vectors.VectorReader`."""
+        """See `features.vectors.VectorReader`. Nothing expires here."""
         self._reach()
-        views = dict.fromkeys(ref.partition(":")[0] for ref in refs)
+        views = tuple(dict.fromkeys(ref.partition(":")[0] for ref in refs))
         instant = now()
-        values: list[list[float | str | None]] = []
-        ages, known = np.full(len(ids), np.nan), np.zeros(len(ids), np.bool_)
+        numbers = np.full((len(ids), len(refs)), np.nan)
+        strings: dict[int, list[str | None]] = {}
+        ages = np.full((len(ids), len(views)), np.nan)
+        status = np.zeros((len(ids), len(views)), np.int8)
         for i, customer in enumerate(ids):
-            rows = {view: self._views[view][customer] for view in views if customer in self._views.get(view, {})}
-            values.append([rows[v][1].get(name) if v in rows else None for v, _, name in map(_split, refs)])
-            if rows:
-                known[i], ages[i] = True, max((instant - as_of).total_seconds() for as_of, _ in rows.values())
-        return Vectors(values, ages, known)
+            for j, (view, _, name) in enumerate(map(_split, refs)):
+                value = self._views.get(view, {}).get(customer, (None, {}))[1].get(name)
+                if isinstance(value, str):
+                    strings.setdefault(j, [None] * len(ids))[i] = value
+                elif value is not None:
+                    numbers[i, j] = value
+            for v, view in enumerate(views):
+                as_of, _ = self._views.get(view, {}).get(customer, (None, {}))
+                if as_of is not None:
+                    ages[i, v], status[i, v] = (instant - as_of).total_seconds(), Status.FRESH
+        return Vectors(numbers, strings, views, ages, status)
 
     def close(self) -> None:
         """Nothing to give back."""

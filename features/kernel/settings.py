@@ -37,12 +37,14 @@ class Settings:
     """Salt of the sticky draws; changing it reshuffles every split and holdout."""
     skew_seconds: int = 300
     """How far in the future an event may be dated before it is quarantined."""
+    late_days: int = 30
+    """How late an event may be received and still correct online features at once; later ones wait for materialise."""
     score_log_share: float = 1.0
     """Share of served scores that is logged with its feature vector, for drift and audit."""
     feature_ttl_hours: int = 48
     """Age beyond which online features answer on the rung `stale`."""
     queue_size: int = 10_000
-    """Customers that may wait for their features to be recomputed before events are refused with 429."""
+    """Events that may wait for their features to be recomputed before more are refused with 429."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -74,7 +76,7 @@ class Settings:
             raise InvalidSetting("must lie in [0, 1]", field="KAIROS_SCORE_LOG_SHARE", value=self.score_log_share)
         if not 0 < self.port < 65536:
             raise InvalidSetting("must be a port, 1 to 65535", field="KAIROS_PORT", value=self.port)
-        for name in ("skew_seconds", "feature_ttl_hours", "queue_size"):
+        for name in ("skew_seconds", "late_days", "feature_ttl_hours", "queue_size"):
             if getattr(self, name) <= 0:
                 raise InvalidSetting("must be positive", field=PREFIX + name.upper(), value=getattr(self, name))
         return self

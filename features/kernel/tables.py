@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 __all__ = [
     "audit",
+    "cursors",
     "decisions",
     "events",
     "metadata",
@@ -112,6 +113,15 @@ states = Table(
     Column("row", Text, nullable=False),
     UniqueConstraint("decision_point", "policy", "version"),
 )
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+"""How far a follower of the ledger has come, and when it last said so."""
 
 tombstones = Table(
     "tombstones",
