@@ -9,11 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from features.view import FeatureView
+from features.view import Feature, FeatureView, column_type
 
 __all__ = ["latest_rows", "prepare", "rows_of", "write"]
 
-_TYPES: dict[str, type[pl.DataType]] = {"float32": pl.Float32, "string": pl.String}
 _NAME = "%Y%m%dT%H%M%S%f.parquet"
 
 
@@ -36,17 +35,17 @@ def write(offline: Path, frames: Mapping[str, pl.DataFrame], views: Mapping[str,
 
 
 def rows_of(view: FeatureView, frame: pl.DataFrame) -> pl.DataFrame:
-    """A view's frame as Feast takes it: `customer_id`, `event_timestamp`, features; known customers only."""
+    """A view's frame as Feast takes it: its key, `event_timestamp`, features; known customers or accounts only."""
     features = [each.name for each in view.features]
     anything = pl.any_horizontal(pl.col(features).is_not_null())
-    return frame.filter(anything).select("customer_id", pl.col("as_of").alias("event_timestamp"), *features)
+    return frame.filter(anything).select(view.key, pl.col("as_of").alias("event_timestamp"), *features)
 
 
 def latest_rows(offline: Path, as_of: datetime, view: FeatureView) -> int:
-    """How many customers have a row in the view that is valid as of an instant."""
+    """How many customers (or accounts) have a row in the view that is valid as of an instant."""
     files = pl.scan_parquet(offline / view.name / "*.parquet")
     valid = pl.col("event_timestamp").is_between(as_of - view.ttl, as_of)
-    return int(files.filter(valid).select(pl.col("customer_id").n_unique()).collect().item())
+    return int(files.filter(valid).select(pl.col(view.key).n_unique()).collect().item())
 
 
 def _write_view(view: FeatureView, offline: Path, frame: pl.DataFrame) -> int:
@@ -55,15 +54,20 @@ def _write_view(view: FeatureView, offline: Path, frame: pl.DataFrame) -> int:
         assert isinstance(instant, datetime)
         path = offline / view.name / instant.strftime(_NAME)
         if path.exists():  # another population at the same instant keeps its rows
-            part = pl.concat([pl.read_parquet(path).join(part, on="customer_id", how="anti"), part])
-        _replace(part.sort("customer_id"), path)
+            part = pl.concat([pl.read_parquet(path).join(part, on=view.key, how="anti"), part])
+        _replace(part.sort(view.key), path)
     return rows.height
 
 
 def _schema(view: FeatureView) -> dict[str, pl.DataType | type[pl.DataType]]:
     # Microseconds: Feast's DuckDB store fails on nanoseconds.
-    schema: dict[str, pl.DataType | type[pl.DataType]] = {each.name: _TYPES[each.dtype] for each in view.features}
-    return {"customer_id": pl.String, "event_timestamp": pl.Datetime("us", "UTC"), **schema}
+    columns = {each.name: _stored_type(each) for each in view.features}
+    return {view.key: pl.String, "event_timestamp": pl.Datetime("us", "UTC"), **columns}
+
+
+def _stored_type(feature: Feature) -> pl.DataType | type[pl.DataType]:
+    # Feast's arrays have any length, and its readers take no other.
+    return column_type(feature) if feature.length is None else pl.List(pl.Float32)
 
 
 def _replace(frame: pl.DataFrame, path: Path) -> None:

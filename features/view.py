@@ -13,7 +13,7 @@ from typing import Literal
 
 import polars as pl
 
-__all__ = ["Dtype", "EntityName", "Expect", "Feature", "FeatureView", "push_source"]
+__all__ = ["Dtype", "EntityName", "Expect", "Feature", "FeatureView", "column_type", "push_source"]
 
 
 Dtype = Literal["float32", "int64", "bool", "string"]
@@ -80,6 +80,19 @@ class FeatureView:
     def refs(self) -> tuple[str, ...]:
         """`view:feature` of each feature that is one value, in order; lists are left out."""
         return tuple(f"{self.name}:{each.name}" for each in self.features if each.length is None)
+
+
+_TYPES: dict[Dtype, type[pl.DataType]] = {
+    "float32": pl.Float32,
+    "int64": pl.Int64,
+    "bool": pl.Boolean,
+    "string": pl.String,
+}
+
+
+def column_type(feature: Feature) -> pl.DataType | type[pl.DataType]:
+    """The Polars type of a feature's column; a list's is `Array`, so that its length is part of the type."""
+    return pl.Array(pl.Float32, feature.length) if feature.length is not None else _TYPES[feature.dtype]
 
 
 def push_source(view: str) -> str:

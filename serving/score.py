@@ -16,7 +16,7 @@ import numpy as np
 
 from features.kernel.card import Card
 from features.kernel.errors import NotFound, Unavailable
-from features.vectors import VectorReader
+from features.vectors import Value, VectorReader
 from serving.bundles import Bundle
 from serving.model import Floats
 
@@ -24,7 +24,6 @@ __all__ = ["PRIOR", "Known", "Rung", "Scored", "Value", "calibrate", "candidate_
 
 _log = logging.getLogger(__name__)
 
-Value = float | str | None
 Rung = Literal["fresh", "stale", "default", "prior"]
 
 
@@ -68,7 +67,7 @@ def look_up(
     Args:
         reader: the online store, or None while there is none.
         defaults: values of an unknown customer, by reference.
-        ttl_seconds: age beyond which features are `stale`.
+        ttl_seconds: age beyond which features are `stale`, as are those that outlived their own view's TTL.
     """
     if reader is None:
         return [PRIOR] * len(customers)
@@ -79,9 +78,10 @@ def look_up(
         return [PRIOR] * len(customers)
     typical = Known("default", {ref: defaults.get(ref) for ref in refs})
     found = []
-    for values, age, known in zip(vectors.values, vectors.age_seconds, vectors.known, strict=True):
+    rows = zip(vectors.values, vectors.age_seconds, vectors.known, vectors.expired, strict=True)
+    for values, age, known, expired in rows:
         seconds = None if math.isnan(age) else float(age)
-        rung: Rung = "stale" if seconds is None or seconds > ttl_seconds else "fresh"
+        rung: Rung = "stale" if seconds is None or seconds > ttl_seconds or expired else "fresh"
         found.append(Known(rung, dict(zip(refs, values, strict=True)), seconds) if known else typical)
     return found
 
