@@ -52,6 +52,8 @@ class Feature:
     length: int | None = None
     expect: Expect | None = None
     """None: what its unit implies (`features.quality`)."""
+    identifier: bool = False
+    """Names something (an account): `view:*` leaves it out, for a model must not learn names by heart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,11 @@ class FeatureView:
     `customer_id`, `as_of`) and returns one row per spine row, in the spine's order: `customer_id`, `as_of` and every
     feature of its dtype, null where nothing is known. Row (c, T) may use only events of c with `occurred_at < T` and
     `received_at <= T`; `features.frames.known` selects them. A view of accounts has `account_id` in place of
-    `customer_id`.
+    `customer_id`, and reads the events of all customers of the account.
+
+    `population(events, months)` is what the view must know of everyone: one row per month start (`month`), from what
+    was known then, so that it never changes afterwards (`features.population`). Its other columns stand in the spine
+    that `aggregate` sees, in each row those of the month that contains `as_of`.
     """
 
     name: str
@@ -70,6 +76,7 @@ class FeatureView:
     aggregate: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
     ttl: timedelta = timedelta(days=120)
     entity: EntityName = "customer"
+    population: Callable[[pl.DataFrame, pl.Series], pl.DataFrame] | None = None
 
     @property
     def key(self) -> str:

@@ -32,12 +32,12 @@ CARD_SCHEMA = 1
 
 
 def column_name(ref: str) -> str:
-    """The name of a feature as a column (LightGBM takes no colon).
+    """The name of a feature as a column (LightGBM takes neither colons nor brackets).
 
-    >>> column_name("orders:count_30d")
-    'orders__count_30d'
+    >>> column_name("orders:count_30d"), column_name("send_hours:open_rate[17]")
+    ('orders__count_30d', 'send_hours__open_rate__17')
     """
-    return ref.replace(":", "__")
+    return ref.replace(":", "__").replace("[", "__").replace("]", "")
 
 
 class CardFeature(msgspec.Struct, frozen=True, kw_only=True):
