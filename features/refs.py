@@ -22,8 +22,13 @@ class Ref(NamedTuple):
     feature: str
     index: int | None = None
 
+    @property
+    def base(self) -> str:
+        """`view:feature`, of an element that of its list."""
+        return f"{self.view}:{self.feature}"
+
     def __str__(self) -> str:
-        return f"{self.view}:{self.feature}" + ("" if self.index is None else f"[{self.index}]")
+        return self.base + ("" if self.index is None else f"[{self.index}]")
 
 
 class Resolved(NamedTuple):

@@ -14,22 +14,27 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import polars as pl
 import redis.exceptions
 import yaml
 
 from features import offline_files as files
 from features.compute import all_views
-from features.kernel import clock
 from features.kernel.card import column_name
-from features.kernel.discover import pick
-from features.kernel.errors import NotFound, Unavailable
+from features.kernel.errors import Unavailable
 from features.kernel.settings import Settings, quiet_libraries
+from features.packed.store import PackedStore
+from features.refs import Resolved, resolve
 from features.vectors import Vectors
-from features.view import FeatureView, push_source
+from features.view import FeatureView, column_type
 
 __all__ = ["FeatureStore"]
+
+ACCOUNT_OF = "profile:account_id"
+"""The feature that names a customer's account."""
+EVENT_TIMESTAMP = "event_timestamp"
+_KEYS = ("customer_id", "as_of")
+_INSTANT = pl.Datetime("us", "UTC")
 
 SPINE_AT_ONCE = 100_000
 """Spine rows whose features are computed and written at a time."""
@@ -110,19 +115,25 @@ class FeatureStore:
             NotFound: a reference names no feature.
             Unavailable: the features were not applied, or no feature was ever written.
         """
-        dtypes = {column_name(ref): dtype for ref, dtype in _checked(refs, self.views).items()}
+        named = resolve(refs, self.views)
         files.prepare(self.settings.offline, self.views)
-        rows = spine.select("customer_id", pl.col("as_of").cast(pl.Datetime("us", "UTC")))
-        entities = rows.unique().rename({"as_of": "event_timestamp"}).to_pandas()
+        rows = spine.select("customer_id", pl.col("as_of").cast(_INSTANT))
+        keys = rows.unique()
+        if any(each.view.entity == "account" for each in named.values()):
+            keys = keys.with_columns(account_id=self._read(keys, [ACCOUNT_OF])[ACCOUNT_OF].fill_null(""))
+        found = self._read(keys, list(dict.fromkeys(each.ref.base for each in named.values())))
+        columns = [_column(each).alias(column_name(ref)) for ref, each in named.items()]
+        return rows.join(found.select(*_KEYS, *columns), on=_KEYS, how="left", maintain_order="left")
+
+    def _read(self, keys: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
+        """Features as of each row of `keys`, in its order, one column a feature named as it is referred to."""
+        entities = keys.rename({"as_of": EVENT_TIMESTAMP}).to_pandas()
         with _quiet(), self._applied():
-            job = self._feast.get_historical_features(entity_df=entities, features=list(refs), full_feature_names=True)
+            job = self._feast.get_historical_features(entities, features=list(wanted), full_feature_names=True)
             found = pl.DataFrame(job.to_arrow())
-        found = found.select(
-            "customer_id",
-            pl.col("event_timestamp").cast(pl.Datetime("us", "UTC")).alias("as_of"),
-            *(pl.col(name).cast(dtype) for name, dtype in dtypes.items()),
-        )
-        return rows.join(found, on=["customer_id", "as_of"], how="left", maintain_order="left")
+        instant = pl.col(EVENT_TIMESTAMP).cast(_INSTANT).alias("as_of")
+        found = found.select("customer_id", instant, *(pl.col(column_name(each)).alias(each) for each in wanted))
+        return keys.join(found, on=_KEYS, how="left", maintain_order="left")
 
     # -- online ----------------------------------------------------------------------------------------------------
 
@@ -130,7 +141,7 @@ class FeatureStore:
         """Load each customer's latest offline row as of an instant, within the view's TTL, into Redis.
 
         Returns:
-            Customers by view.
+            Customers (or accounts) by view.
 
         Raises:
             Unavailable: Redis cannot be reached, or the features were not applied.
@@ -146,44 +157,31 @@ class FeatureStore:
         """Write view frames (as `compute` gives them) online. An older row never replaces a newer one.
 
         Raises:
-            Unavailable: Redis cannot be reached, or the features were not applied.
+            Unavailable: Redis cannot be reached.
         """
-        for name, frame in frames.items():
-            rows = files.rows_of(self.views[name], frame)
-            if not rows.is_empty():
-                with self._applied(), _redis_errors():
-                    self._feast.push(push_source(name), rows.to_pandas())
+        self.online.push(frames)
 
     def read_vectors(self, ids: Sequence[str], refs: Sequence[str]) -> Vectors:
         """The online features of these customers; see `features.vectors.Vectors`.
 
         Raises:
             NotFound: a reference names no feature.
-            Unavailable: Redis cannot be reached, or the features were not applied.
+            Unavailable: Redis cannot be reached.
         """
-        _checked(refs, self.views)
-        if not ids or not refs:
-            return Vectors([[] for _ in ids], np.full(len(ids), np.nan), np.zeros(len(ids), dtype=np.bool_))
-        with self._applied(), _redis_errors():
-            response = self._feast.get_online_features(
-                features=list(refs), entity_rows={"customer_id": list(ids)}, full_feature_names=True
-            ).proto
-        by_name = dict(zip(response.metadata.feature_names.val, response.results, strict=True))
-        columns = [by_name[column_name(ref)] for ref in refs]
-        values = [[_value(each) for each in column.values] for column in columns]
-        stamps = np.array([[t.seconds + t.nanos / 1e9 for t in column.event_timestamps] for column in columns])
-        written = np.where(stamps > 0, stamps, np.nan)
-        known = np.asarray(~np.isnan(written).all(axis=0))
-        oldest = np.min(np.where(np.isnan(written), np.inf, written), axis=0)
-        age = np.where(known, clock.now().timestamp() - oldest, np.nan)
-        return Vectors([list(row) for row in zip(*values, strict=True)], age, known)
+        return self.online.read_vectors(ids, refs)
+
+    @cached_property
+    def online(self) -> PackedStore:
+        """The online store itself, which needs no Feast."""
+        return PackedStore.of(self.settings, self.views)
 
     def close(self) -> None:
         """Give back the connections to Redis."""
         opened = self.__dict__.pop("_feast", None)
-        client = getattr(opened._get_provider().online_store, "_client", None) if opened else None
-        if client is not None:
-            client.close()
+        if opened is not None:
+            opened._get_provider().online_store.close()
+        if (online := self.__dict__.pop("online", None)) is not None:
+            online.close()
 
     @contextlib.contextmanager
     def _applied(self) -> Iterator[None]:
@@ -216,24 +214,12 @@ def _import_feast() -> None:
             os.environ.pop(name, None)
 
 
-def _checked(refs: Sequence[str], views: Mapping[str, FeatureView]) -> dict[str, type[pl.DataType]]:
-    known = {
-        f"{view.name}:{each.name}": pl.String if each.dtype == "string" else pl.Float32
-        for view in views.values()
-        for each in view.features
-    }
-    for ref in refs:
-        view, _, name = ref.partition(":")
-        names = pick(dict(views), view, field="feature").features
-        if ref not in known:
-            choice = ", ".join(each.name for each in names)
-            raise NotFound("is no feature", field="feature", value=ref, remedy=f"{view} has {choice} (not {name})")
-    return {ref: known[ref] for ref in refs}
-
-
-def _value(value: Any) -> float | str | None:
-    kind = value.WhichOneof("val")
-    return None if kind is None else getattr(value, kind)
+def _column(named: Resolved) -> pl.Expr:
+    """One feature's column of what was read under its own name, or of a list one element."""
+    column = pl.col(named.ref.base)
+    if named.ref.index is None:
+        return column.cast(column_type(named.feature))
+    return column.list.get(named.ref.index, null_on_oob=True).cast(pl.Float32)
 
 
 @contextlib.contextmanager
