@@ -14,7 +14,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from features.kernel.errors import Busy, GateRefused, KairosError, NotEnoughData, Unavailable
+from features.kernel.errors import Busy, GateRefused, KairosError, NotEnoughData, QualityBreach, Unavailable
 
 __all__ = ["VERBS", "app", "load", "main"]
 
@@ -33,7 +33,7 @@ VERBS = {
 }
 """Every verb and its one line; the module is `cli.<verb>`, with an underscore after a Python keyword."""
 
-_NOT_NOW = (Busy, GateRefused, NotEnoughData, Unavailable)
+_NOT_NOW = (Busy, GateRefused, NotEnoughData, QualityBreach, Unavailable)
 _NOT_HELP = ("Args:", "Raises:", "Returns:", "Yields:")
 
 

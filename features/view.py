@@ -77,6 +77,10 @@ class FeatureView:
     ttl: timedelta = timedelta(days=120)
     entity: EntityName = "customer"
     population: Callable[[pl.DataFrame, pl.Series], pl.DataFrame] | None = None
+    reads: tuple[str, ...] = ()
+    """Types of the events whose newest says whether the view's source still flows; none named: any type."""
+    fresh: timedelta = timedelta(days=30)
+    """How long before a run's instant that newest event may have been received (`features.quality`)."""
 
     @property
     def key(self) -> str:

@@ -10,7 +10,8 @@
     ├── Busy                  the service cannot take more now; try again after `retry_after` seconds
     ├── Unavailable           a dependency (store, ledger, registry) cannot be reached
     ├── NotEnoughData         a problem cannot be learnt from these data, and the message says what is missing
-    └── GateRefused           a trained model was not promoted; the message names the gate and its figure
+    ├── GateRefused           a trained model was not promoted; the message names the gate and its figure
+    └── QualityBreach         a run's feature values are not what is expected of them; nothing of it was written
 
 Each carries the `field` and `value` at fault and a `remedy`, so that a message can say all three.
 """
@@ -28,6 +29,7 @@ __all__ = [
     "KairosError",
     "NotEnoughData",
     "NotFound",
+    "QualityBreach",
     "Unavailable",
 ]
 
@@ -100,3 +102,7 @@ class NotEnoughData(KairosError):
 
 class GateRefused(KairosError):
     """A trained model was not promoted; the message names the gate and its figure."""
+
+
+class QualityBreach(KairosError):
+    """A run's feature values are not what is expected of them; nothing of it was written."""
