@@ -25,8 +25,8 @@ as they stand; sections `Args:`, `Raises:` and `Returns:` are not shown::
 and progress go to stderr through `console.step(...)`. Never catch a `KairosError`: `kairos` prints it in one red line.
 
 **Exit codes.** 0 done · 1 it could not be done now, or not with these data (`Unavailable`, `Busy`, `NotEnoughData`,
-`GateRefused`, `QualityBreach`) · 2 what was asked cannot be right (`InvalidInput`, `NotFound`, `Conflict`, a wrong option) · 130 Ctrl-C.
-An exit code of your own (a failed check, say) is `raise typer.Exit(1)`.
+`GateRefused`, `QualityBreach`) · 2 what was asked cannot be right (`InvalidInput`, `NotFound`, `Conflict`, a wrong
+option) · 130 Ctrl-C. An exit code of your own (a failed check, say) is `raise typer.Exit(1)`.
 
 Top-level imports of a verb are paid by its `--help`: import heavy parts of Kairos (`features.store`,
 `training.pipeline`, …) freely if they keep to the doors, which import Feast, MLflow and LightGBM inside functions.

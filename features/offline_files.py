@@ -11,7 +11,7 @@ import polars as pl
 
 from features.view import Feature, FeatureView, column_type
 
-__all__ = ["latest_rows", "prepare", "rows_of", "write"]
+__all__ = ["latest_rows", "name_of", "prepare", "rows_of", "schema", "stored", "write"]
 
 _NAME = "%Y%m%dT%H%M%S%f.parquet"
 
@@ -22,7 +22,7 @@ def prepare(offline: Path, views: Mapping[str, FeatureView]) -> None:
         folder = offline / view.name
         folder.mkdir(parents=True, exist_ok=True)
         if not any(folder.glob("*.parquet")):
-            _replace(pl.DataFrame(schema=_schema(view)), folder / "none.parquet")
+            _replace(pl.DataFrame(schema=schema(view)), folder / "none.parquet")
 
 
 def write(offline: Path, frames: Mapping[str, pl.DataFrame], views: Mapping[str, FeatureView]) -> dict[str, int]:
@@ -49,17 +49,28 @@ def latest_rows(offline: Path, as_of: datetime, view: FeatureView) -> int:
 
 
 def _write_view(view: FeatureView, offline: Path, frame: pl.DataFrame) -> int:
-    rows = rows_of(view, frame).select(pl.col(name).cast(dtype) for name, dtype in _schema(view).items())
+    rows = stored(view, frame)
     for (instant,), part in rows.partition_by("event_timestamp", as_dict=True).items():
         assert isinstance(instant, datetime)
-        path = offline / view.name / instant.strftime(_NAME)
+        path = offline / view.name / name_of(instant)
         if path.exists():  # another population at the same instant keeps its rows
             part = pl.concat([pl.read_parquet(path).join(part, on=view.key, how="anti"), part])
         _replace(part.sort(view.key), path)
     return rows.height
 
 
-def _schema(view: FeatureView) -> dict[str, pl.DataType | type[pl.DataType]]:
+def stored(view: FeatureView, frame: pl.DataFrame) -> pl.DataFrame:
+    """A view's frame as its files hold it: `rows_of`, in the columns and types of `schema`."""
+    return rows_of(view, frame).select(pl.col(name).cast(dtype) for name, dtype in schema(view).items())
+
+
+def name_of(instant: datetime) -> str:
+    """The name of an instant's file."""
+    return instant.strftime(_NAME)
+
+
+def schema(view: FeatureView) -> dict[str, pl.DataType | type[pl.DataType]]:
+    """The columns of a view's files."""
     # Microseconds: Feast's DuckDB store fails on nanoseconds.
     columns = {each.name: _stored_type(each) for each in view.features}
     return {view.key: pl.String, "event_timestamp": pl.Datetime("us", "UTC"), **columns}

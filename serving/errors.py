@@ -49,6 +49,7 @@ STATUS: dict[type[errors.KairosError], tuple[int, str]] = {
     errors.Unavailable: (429, "Try again later"),
     errors.NotEnoughData: (409, "There are not enough data"),
     errors.GateRefused: (409, "The model was not promoted"),
+    errors.QualityBreach: (409, "Features are not as they should be"),
 }
 """The one table; a class answers for its subclasses.
 
