@@ -1,0 +1,124 @@
+"""What Redis itself does with segments, in Lua: compare-and-set, and dropping what a removed view left behind.
+
+A script runs alone: no reader sees an entity half-written, and no two writers lose each other's segments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha1
+
+from features.packed.wire import packed
+
+__all__ = ["DROP", "WRITE", "Script"]
+
+FORMER_DAYS = 14
+"""How much older than the new one a former schema's segment may be: what nobody wrote for so long, nobody reads."""
+
+_PARSE = """
+local unpack, sub = struct.unpack, string.sub
+
+-- The segments of a text, in order. What follows the last whole one, nobody could read: it is left out.
+local function parse(text)
+  local parts, at, size = {}, 1, #text
+  while at + 17 <= size do
+    local view, schema, length, event = unpack('<I4I4I2i8', text, at)
+    local created, after = -math.huge, at + 18
+    if length >= 32768 then
+      if after + 7 > size then break end
+      created, after, length = unpack('<i8', text, after), after + 8, length - 32768
+    end
+    after = after + length
+    if after > size + 1 then break end
+    local whole = sub(text, at, after - 1)
+    parts[#parts + 1] = {view = view, schema = schema, event = event, created = created, text = whole}
+    at = after
+  end
+  return parts
+end
+
+local function join(parts)
+  local texts = {}
+  for i, part in ipairs(parts) do texts[i] = part.text end
+  return table.concat(texts)
+end
+"""
+
+_WRITE = """
+local function later(one, other)
+  return one.event > other.event or (one.event == other.event and one.created > other.created)
+end
+
+-- Put one more segment among others. Answers how many were written: 1, or 0 if a later one is there.
+local function put(parts, new)
+  local own, former
+  for i, part in ipairs(parts) do
+    if part.view == new.view then
+      if part.schema == new.schema then
+        if later(part, new) then return 0 end
+        own = i
+      elseif not former or later(part, parts[former]) then
+        former = i
+      end
+    end
+  end
+  own = own or #parts + 1
+  parts[own] = new
+  for i = #parts, 1, -1 do
+    local part = parts[i]
+    if part.view == new.view and i ~= own and (i ~= former or part.event < new.event - FORMER) then
+      table.remove(parts, i)
+    end
+  end
+  return 1
+end
+
+local written = {}
+for i, key in ipairs(KEYS) do
+  local parts, count = parse(redis.call('GET', key) or ''), 0
+  for _, new in ipairs(parse(ARGV[i])) do count = count + put(parts, new) end
+  if count > 0 then redis.call('SET', key, join(parts)) end
+  written[i] = count
+end
+return written
+"""
+
+_DROP = """
+local gone = {}
+for i = 1, #ARGV[1], 4 do gone[unpack('<I4', ARGV[1], i)] = true end
+local dropped = {}
+for i, key in ipairs(KEYS) do
+  local parts, kept = parse(redis.call('GET', key) or ''), {}
+  for _, part in ipairs(parts) do
+    if not gone[part.view] then kept[#kept + 1] = part end
+  end
+  dropped[i] = #parts - #kept
+  if #kept == 0 then redis.call('UNLINK', key)
+  elseif dropped[i] > 0 then redis.call('SET', key, join(kept)) end
+end
+return dropped
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script, which a server knows by the hash of its text. It answers one number a key."""
+
+    text: str
+    sha: str
+    load: bytes
+    """The command that makes it known."""
+
+    @staticmethod
+    def of(text: str) -> Script:
+        """The script of this text."""
+        sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return Script(text, sha, packed([(b"SCRIPT", b"LOAD", text)]))
+
+
+WRITE = Script.of(_PARSE + _WRITE.replace("FORMER", f"{FORMER_DAYS * 86_400 * 10**6}"))
+"""ARGV[i]: whole segments for KEYS[i]. The greater (event, created) stays, an equal pair overwrites. Beside a schema's
+segment one of another schema of the view stays at most. Answers how many segments were written."""
+
+DROP = Script.of(_PARSE + _DROP)
+"""ARGV[1]: view hashes, 4 bytes each. Answers how many segments were dropped."""
