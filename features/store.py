@@ -19,11 +19,14 @@ import redis.exceptions
 import yaml
 
 from features import offline_files as files
-from features.compute import all_views
+from features.compute import all_views, compute, population
 from features.kernel.card import column_name
 from features.kernel.errors import Unavailable
 from features.kernel.settings import Settings, quiet_libraries
 from features.packed.store import PackedStore
+from features.population import months_of
+from features.promotion import Gate, promote
+from features.quality import require
 from features.refs import Resolved, resolve
 from features.vectors import Vectors
 from features.view import FeatureView, column_type
@@ -81,23 +84,32 @@ class FeatureStore:
 
     # -- offline ---------------------------------------------------------------------------------------------------
 
-    def backfill(self, events: pl.DataFrame, spine: pl.DataFrame) -> dict[str, int]:
-        """Compute every view over the spine and write it offline; the same spine again changes nothing.
+    def backfill(
+        self,
+        events: pl.DataFrame,
+        spine: pl.DataFrame,
+        newest: Mapping[str, datetime] | None = None,
+        gate: Gate = require,
+    ) -> dict[str, int]:
+        """Compute every view over the spine and write it offline, all of it or nothing; again, it changes nothing.
 
         Args:
-            events: columns `features.frames.EVENT_SCHEMA`.
+            events: everyone's; columns `features.frames.EVENT_SCHEMA`.
             spine: `customer_id`, `as_of`.
+            newest: the newest receipt by event type (`features.freshness`); None: freshness is not looked at.
+            gate: decides on the run by what was found of its values.
 
         Returns:
             Rows written by view; customers with nothing known at an instant have none.
+
+        Raises:
+            QualityBreach: the gate stopped the run; the offline store is as it was.
         """
         files.prepare(self.settings.offline, self.views)
-        written = dict.fromkeys(self.views, 0)
-        for part in spine.unique().sort("as_of", "customer_id").iter_slices(SPINE_AT_ONCE):
-            frames = {name: view.aggregate(events, part) for name, view in self.views.items()}
-            for name, rows in files.write(self.settings.offline, frames, self.views).items():
-                written[name] += rows
-        return written
+        everyone = population(events, months_of(spine), self.views)
+        slices = spine.unique().sort("as_of", "customer_id").iter_slices(SPINE_AT_ONCE)
+        parts = (compute(events, part, everyone, self.views) for part in slices)
+        return promote(self.settings.offline, self.views, parts, newest, gate)
 
     def historical(self, spine: pl.DataFrame, refs: Sequence[str]) -> pl.DataFrame:
         """Features as they were known, through Feast's point-in-time join.
