@@ -42,9 +42,11 @@ def append_new(connection: Connection, table: Table, rows: Sequence[Row]) -> lis
         return []
     names = [column.name for column in table.columns if column.name != "seq"]
     holder = "?" if connection.dialect.name == "sqlite" else "%s"
+    # A request whose decision was forgotten has that decision's id, though its own key is free again.
+    another = any(column.unique for column in table.columns if column.name != names[0])
     statement = (
         f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join([holder] * len(names))}) "
-        f"ON CONFLICT ({names[0]}) DO NOTHING"
+        f"ON CONFLICT {'' if another else f'({names[0]}) '}DO NOTHING"
     )
     # Straight to the driver: SQLAlchemy's handling of parameters costs more than the insert itself.
     done = connection.exec_driver_sql(statement, list(rows))
@@ -85,6 +87,8 @@ def _told_apart(connection: Connection, table: Table, rows: Sequence[Row], new: 
         if row[0] in fresh:
             fresh.remove(row[0])
             receipts.append(Receipt(row[0], "accepted"))
+        elif row[0] not in held:
+            receipts.append(Receipt(row[0], "conflict", "what it stood for was forgotten"))
         else:
             receipts.append(compared(row, held[row[0]][0]))
     return receipts

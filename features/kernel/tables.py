@@ -1,6 +1,8 @@
 """The ledger's tables. Instants are whole microseconds since 1970 UTC; structures are canonical JSON text.
 
-`seq` is the ledger's own order: a learner folds rows by it, never by a client's clock.
+`seq` is the ledger's own order: a learner folds rows by it, never by a client's clock. One that was given is never
+given again, not even after its row was erased: SQLite, left to itself, would reuse the last ones, and a follower would
+pass over what comes next.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ def _keyed(name: str, key: str, *columns: Column[Any] | Index) -> Table:
         Column(key, String(200), nullable=False, unique=True),
         Column("body_hash", LargeBinary(16), nullable=False),
         *columns,
+        sqlite_autoincrement=True,
     )
 
 
@@ -81,6 +84,7 @@ scores = Table(
     Column("probability", Float(53), nullable=False),
     Column("features", Text, nullable=False),
     Column("scored_at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 decisions = _keyed(
@@ -130,7 +134,12 @@ tombstones = Table(
     Column("forgotten_at", BigInteger, nullable=False),
     Column("events", Integer, nullable=False),
     Column("scores", Integer, nullable=False),
+    sqlite_autoincrement=True,
 )
+"""One row an erasure: when, and how many events (quarantined ones too) and scores went. Nothing says whose.
+
+Who keeps customers in memory looks at the greatest `seq`: when it grew, somebody is gone, and memory is to be rebuilt.
+"""
 
 audit = Table(
     "audit",
