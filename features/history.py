@@ -1,56 +1,44 @@
 """The columnar event history: the ledger's events as Parquet, for everything that reads all of them.
 
-It can be thrown away: `rebuild` makes it anew from the ledger.
+A part holds the events of a stretch of the ledger, and its name says of which: `events-<first>-<last>.parquet`. So
+bringing the history up to date reads what is new and nothing else. It can be thrown away: `rebuild` makes it anew.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
+from sqlalchemy import func, select
 
 from features.frames import EVENT_SCHEMA, events_frame
 from features.kernel import tables
+from features.kernel.cursors import events_after
 from features.kernel.errors import NotFound
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
 
-__all__ = ["read", "rebuild", "refreshed", "write"]
+__all__ = ["read", "rebuild", "refreshed", "since", "update"]
 
-
-def write(settings: Settings, frame: pl.DataFrame) -> int:
-    """Add events to the history; one whose `event_id` is there already stays as it is.
-
-    Args:
-        frame: columns `features.frames.EVENT_SCHEMA`.
-
-    Returns:
-        Events added.
-    """
-    path = _file(settings)
-    fresh = frame.select(pl.col(name).cast(dtype) for name, dtype in EVENT_SCHEMA.items())
-    fresh = fresh.unique("event_id", keep="first", maintain_order=True)
-    if not path.exists():
-        _replace(fresh, path)
-        return fresh.height
-    there = pl.read_parquet(path)
-    added = fresh.join(there.select("event_id"), on="event_id", how="anti", maintain_order="left")
-    if added.height:
-        _replace(pl.concat([there, added]), path)
-    return added.height
+PART = 1_000_000
+"""Events of a part beyond which another is begun."""
+_AT_ONCE = 50_000
 
 
 def read(settings: Settings) -> pl.DataFrame:
-    """All events of the history, columns `features.frames.EVENT_SCHEMA`, in the order they were written.
+    """All events of the history, columns `features.frames.EVENT_SCHEMA`, in the ledger's order.
 
     Raises:
         NotFound: there is no history.
     """
-    path = _file(settings)
-    if not path.exists():
-        raise NotFound("is not there", field="event history", value=str(path), remedy="import events first")
-    return pl.read_parquet(path)
+    parts = _parts(settings)
+    if not parts:
+        folder = str(settings.history)
+        raise NotFound("is not there", field="event history", value=folder, remedy="import or send events first")
+    return pl.concat([pl.read_parquet(each.path) for each in parts])
 
 
 def rebuild(settings: Settings, ledger: Ledger) -> int:
@@ -59,36 +47,90 @@ def rebuild(settings: Settings, ledger: Ledger) -> int:
     Returns:
         Events written.
     """
-    empty = pl.DataFrame(schema=EVENT_SCHEMA)
-    frame = pl.concat([empty, *(events_frame(rows) for rows in ledger.events())])
-    _replace(frame, _file(settings))
-    return frame.height
+    for each in settings.history.glob("events*.parquet"):
+        each.unlink(missing_ok=True)
+    return update(settings, ledger)
+
+
+def update(settings: Settings, ledger: Ledger) -> int:
+    """Add what the ledger has beyond the history; all of it, where the history is none of this ledger's.
+
+    Returns:
+        Events written.
+    """
+    parts = _parts(settings)
+    if parts and _rows(parts) != _count(ledger, parts[-1].last):  # of another ledger, or somebody was forgotten
+        return rebuild(settings, ledger)
+    written, last = 0, parts[-1] if parts else None
+    for first, until, events in since(ledger, last.last if last else 0):
+        written += events.height
+        if last is not None and (held := pl.read_parquet(last.path)).height < PART:
+            last = _write(settings, last.first, until, pl.concat([held, events]), instead=last)
+        else:
+            last = _write(settings, first, until, events)
+    if not written and not parts:
+        _write(settings, 0, 0, pl.DataFrame(schema=EVENT_SCHEMA))
+    return written
 
 
 def refreshed(settings: Settings, ledger: Ledger) -> pl.DataFrame:
-    """All events of the ledger, from the history where it is up to date, else after rebuilding it.
+    """All events of the ledger, through the history, which is brought up to date.
 
     Raises:
         NotFound: the ledger holds no events.
     """
-    events = ledger.count(tables.events)
-    if events == 0:
+    if ledger.mark(tables.events) == 0:
         raise NotFound("are not there", field="events", value=settings.ledger, remedy="import or send events first")
-    if not _file(settings).exists() or _rows(_file(settings)) != events:
-        rebuild(settings, ledger)
+    update(settings, ledger)
     return read(settings)
 
 
-def _rows(path: Path) -> int:
-    return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+def since(ledger: Ledger, seq: int) -> Iterator[tuple[int, int, pl.DataFrame]]:
+    """What the ledger has beyond a sequence, in parts of at most `PART`: first and last sequence, and the events."""
+    while True:
+        frames: list[pl.DataFrame] = []
+        first = seq
+        while len(frames) * _AT_ONCE < PART and (rows := events_after(ledger, seq, _AT_ONCE)):
+            first, seq = (first if frames else rows[0][0]), rows[-1][0]
+            frames.append(events_frame(row[1:] for row in rows))
+        if not frames:
+            return
+        yield first, seq, pl.concat(frames)
 
 
-def _file(settings: Settings) -> Path:
-    return settings.history / "events.parquet"
+class _Part(NamedTuple):
+    first: int
+    last: int
+    path: Path
 
 
-def _replace(frame: pl.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _parts(settings: Settings) -> list[_Part]:
+    """The parts in the ledger's order. One that another contains was about to be replaced by it: it is left out."""
+    paths = [(each, each.stem.split("-")) for each in settings.history.glob("events-*-*.parquet")]
+    found = [_Part(int(first), int(last), path) for path, (_, first, last) in paths]
+    kept: list[_Part] = []
+    for each in sorted(found, key=lambda part: (part.first, -part.last)):
+        if not kept or each.last > kept[-1].last:
+            kept.append(each)
+    return kept
+
+
+def _rows(parts: list[_Part]) -> int:
+    return int(pl.scan_parquet([each.path for each in parts]).select(pl.len()).collect().item())
+
+
+def _count(ledger: Ledger, upto: int) -> int:
+    table = tables.events
+    with ledger.engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(table).where(table.c.seq <= upto)).scalar() or 0
+
+
+def _write(settings: Settings, first: int, last: int, events: pl.DataFrame, instead: _Part | None = None) -> _Part:
+    settings.history.mkdir(parents=True, exist_ok=True)
+    path = settings.history / f"events-{first:012}-{last:012}.parquet"
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    frame.write_parquet(temporary)
+    events.write_parquet(temporary)
     temporary.replace(path)
+    if instead is not None and instead.path != path:
+        instead.path.unlink(missing_ok=True)
+    return _Part(first, last, path)

@@ -49,7 +49,7 @@ def record_events(ledger: Ledger, events: pl.DataFrame, at: Step) -> Counter[str
 def record(world: World, settings: Settings, ledger: Ledger, at: Step) -> None:
     """The world's events into the ledger and the columnar history."""
     found = record_events(ledger, world.events, at)
-    history.write(settings, world.events)
+    history.update(settings, ledger)
     fates = ", ".join(f"{count:,} {status}" for status, count in found.items())
     at.note = f"events of {world.events['customer_id'].n_unique():,} people: {fates}"
 
