@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
@@ -9,17 +10,25 @@ from typing import Self
 import polars as pl
 
 from features.compute import all_views
+from features.kernel.clock import now, to_micros
 from features.kernel.errors import InvalidInput
 from features.kernel.settings import Settings
+from features.packed.decode import Found, Part
 from features.packed.frames import columns_of, micros
 from features.packed.layout import Schema, pack
+from features.packed.plan import CUSTOMER, Plan, compile_plan
 from features.packed.scripts import DROP, WRITE
 from features.packed.servers import open_servers, redis_errors
+from features.vectors import Vectors
 from features.view import FeatureView
 
 __all__ = ["DEFAULT_URL", "PackedStore"]
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
+MAX_PLANS = 1_000
+"""Lists of references whose plans are kept."""
+
+_log = logging.getLogger(__name__)
 
 
 class PackedStore:
@@ -37,7 +46,10 @@ class PackedStore:
     def __init__(self, url: str, schemas: Iterable[Schema], project: str = "kairos") -> None:
         self.schemas = {each.name: each for each in schemas}
         self.project = project
+        self.damaged = 0
+        """Values read that were not whole, since it was made."""
         self._servers = open_servers(url)
+        self._plans: dict[tuple[str, ...], Plan] = {}
         hashes = {each.view_hash: each.name for each in self.schemas.values()}
         for each in self.schemas.values():
             if hashes[each.view_hash] != each.name:
@@ -91,6 +103,49 @@ class PackedStore:
         with redis_errors():
             return sum(self._servers.run(WRITE, self._keys(key, ids), segments))
 
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def read_vectors(self, ids: Sequence[str], refs: Sequence[str]) -> Vectors:
+        """The online features of these customers; see `features.vectors.Vectors`.
+
+        One round trip; a second where views of accounts are asked for, by each customer's `profile:account_id`.
+
+        Raises:
+            NotFound: a reference names no feature.
+            Unavailable: Redis cannot be reached.
+        """
+        plan = self._plan(tuple(refs))
+        found = plan.nothing.of(len(ids))
+        if ids and refs:
+            self._decode(plan.customers, CUSTOMER, ids, found)
+            if plan.accounts is not None and plan.account is not None:
+                accounts = found.strings.get(plan.account, [None] * len(ids))
+                self._decode(plan.accounts, plan.account_key, accounts, found)
+        if found.damaged:
+            self.damaged += found.damaged
+            _log.warning("%d of %d values in Redis were damaged; their views count as missing", found.damaged, len(ids))
+        return plan.vectors(found, to_micros(now()))
+
+    def _decode(self, part: Part, key: str, ids: Sequence[str | None], into: Found) -> None:
+        unique = [each for each in dict.fromkeys(ids) if each is not None]
+        with redis_errors():
+            read = self._servers.read(self._keys(key, unique))
+        values: dict[str | None, bytes | None] = dict(zip(unique, read, strict=True))
+        if len(ids) == 1:
+            part.one(values.get(ids[0]) or b"", into)
+        else:
+            part.many([values.get(each) for each in ids], into)
+
+    def _plan(self, refs: tuple[str, ...]) -> Plan:
+        plan = self._plans.get(refs)
+        if plan is None:
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            plan = self._plans[refs] = compile_plan(refs, self.schemas)
+        return plan
+
+    # -- removing --------------------------------------------------------------------------------------------------
+
     def forget(self, ids: Iterable[str], key: str = "customer_id") -> int:
         """Remove all that is online of these entities; returns of how many there was something.
 
@@ -129,7 +184,7 @@ class PackedStore:
 
     def _keys(self, key: str, ids: Iterable[str]) -> list[bytes]:
         prefix = self._prefix(key)
-        return [b"%b%b}" % (prefix, each.encode()) for each in ids]
+        return [b"%b%b}" % (prefix, each.encode(errors="surrogatepass")) for each in ids]
 
     def _prefix(self, key: str) -> bytes:
         return f"{self.project}:{key}:{{".encode()
