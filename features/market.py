@@ -42,13 +42,12 @@ _SURGE_REFS = (
     "web:views_90d",
     "web:sessions_30d",
     "web:active_days_30d",
-    "web:pricing_views_30d",
-    "web:pricing_views_90d",
-    "web:carts_7d",
+    "web:intent_views_30d",
+    "web:intent_views_90d",
     "web:carts_30d",
     "web:carts_90d",
     "web:days_since_visit",
-    "web:days_since_pricing",
+    "web:days_since_intent",
     "web:days_since_cart",
 )
 _RECENT = timedelta(days=180)

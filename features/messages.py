@@ -11,11 +11,19 @@ import polars as pl
 
 from features.windows import known_from, text
 
-__all__ = ["MACHINE_SECONDS", "openable", "opens", "sends"]
+__all__ = ["CHANNELS", "MACHINE_SECONDS", "channel", "openable", "opens", "sends"]
+
+CHANNELS = ("email", "sms", "push")
+"""Those whose answers are counted apart."""
 
 MACHINE_SECONDS = 10
 _NEVER_REPORTS_OPENS = ("sms",)
 _BASE = ("customer_id", "message_id", "type", "occurred_at", "received_at")
+
+
+def channel() -> pl.Expr:
+    """A message's channel: e-mail, the oldest of them, where it names none."""
+    return pl.col("channel").fill_null("email")
 
 
 def openable() -> pl.Expr:
@@ -24,8 +32,8 @@ def openable() -> pl.Expr:
 
 
 def sends(events: pl.DataFrame) -> pl.DataFrame:
-    """One row per send: its times, `openable`, and since when it was known as opened by a person, as clicked."""
-    sent = events.filter(pl.col("type") == "send").select(*_BASE, "event_id", openable=openable())
+    """One row per send: its times, `channel`, `openable`, and since when known as opened by a person, as clicked."""
+    sent = events.filter(pl.col("type") == "send").select(*_BASE, "event_id", channel(), openable=openable())
     opened = _responses(sent, events, "open").filter(~_flagged() & ~_too_fast())
     clicked = _responses(sent, events, "click")
     return sent.join(_earliest(opened, "opened_from"), on="event_id", how="left").join(
@@ -34,9 +42,9 @@ def sends(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def opens(events: pl.DataFrame) -> pl.DataFrame:
-    """One row per open: its times, `machine` (the sender says so), `machine_from` (known as a machine's since then)."""
+    """One row per open: its times, `channel`, `machine` (the sender says so), `machine_from` (known as one's since)."""
     sent = events.filter(pl.col("type") == "send").select(*_BASE)
-    found = events.filter(pl.col("type") == "open").select(*_BASE, "event_id", machine=_flagged())
+    found = events.filter(pl.col("type") == "open").select(*_BASE, "event_id", channel(), machine=_flagged())
     linked = found.select("customer_id", "message_id", "event_id", response_at="occurred_at")
     fast = sent.join(linked, on=["customer_id", "message_id"], how="inner").filter(_too_fast())
     return found.join(_earliest(fast.with_columns(known_from=known_from()), "machine_from"), on="event_id", how="left")

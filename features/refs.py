@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ __all__ = ["Ref", "Resolved", "all_refs", "expand", "parse_ref", "resolve"]
 _REF = re.compile(r"([^:\[\]]+):([^:\[\]]+)(?:\[(0|[1-9][0-9]*)\])?")
 
 
-class Ref(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ref:
     """The parts of a reference; `index` is None where it names a feature of one value."""
 
     view: str

@@ -1,60 +1,119 @@
-"""What every view does around its own arithmetic: pair events with the spine, keep memory bounded, fill in zeros.
+"""What every view does around its own arithmetic: pair events with the spine, count within days, fill in zeros.
 
-A view prepares the events it reads once (types, JSON paths) and gives one row per (customer, instant) from pairs; the
-pairs of many instants are made in parts, so that a spine of a hundred cutoffs needs no more memory than one of three.
+A view prepares the events it reads (types, JSON paths), `over_spine` pairs them with the spine's rows, and the view
+says what the pairs of a row come to. `features.compute` bounds how many pairs there are at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 import polars as pl
 
-from features.frames import known
-from features.view import Feature
+from features.view import Feature, column_type
 
-__all__ = ["DAY", "days_since", "known_from", "number", "over_spine", "text", "within"]
+__all__ = [
+    "DAY",
+    "Paired",
+    "days_since",
+    "frame_of",
+    "key_of",
+    "known_from",
+    "latest",
+    "number",
+    "over_spine",
+    "paired",
+    "text",
+    "with_first",
+    "within",
+]
 
-PAIRS_AT_ONCE = 1_500_000
-"""Pairs of event and instant held at a time: about 200 MB with the widest view."""
-
-KEYS = ("customer_id", "as_of")
 DAY = 86_400_000_000
 """Microseconds."""
 _INSTANT = pl.Datetime("us", "UTC")
-_TYPES: dict[str, type[pl.DataType]] = {"float32": pl.Float32, "string": pl.String}
+_KNOWN = (pl.col("occurred_at") < pl.col("as_of")) & (pl.col("received_at") <= pl.col("as_of"))
+
+
+class Paired(NamedTuple):
+    """Rows of a spine, each once, and what was known at each."""
+
+    rows: pl.DataFrame
+    """The spine's columns, `first_at`, and `row`, a number."""
+    pairs: pl.DataFrame
+    """`row`, `as_of`, `ago` (microseconds from the event to the instant) and the columns of the prepared events."""
 
 
 def over_spine(
     features: tuple[Feature, ...],
-    events: pl.DataFrame,
     prepared: pl.DataFrame,
     spine: pl.DataFrame,
     summarise: Callable[[pl.DataFrame], pl.DataFrame],
-    defaults: Mapping[str, float],
+    zeros: Collection[str] = (),
+    derived: Mapping[str, pl.Expr] | None = None,
 ) -> pl.DataFrame:
-    """One row per spine row, in its order: what `summarise` says of its pairs, else the default, else null.
+    """One row per spine row, in its order: what `summarise` says of its pairs; nulls where nothing at all is known.
 
     Args:
-        features: the columns of the result, after `customer_id` and `as_of`.
-        events: all events; a customer with none known at an instant gets nulls only.
-        prepared: those the view reads, with `customer_id`, `occurred_at`, `received_at` and columns of its own.
-        spine: `customer_id`, `as_of`.
-        summarise: pairs (the columns of `prepared` and `as_of`) to one row per `customer_id`, `as_of`. It sees numbers
-            in place of customer ids, which group faster.
-        defaults: values of a known customer where `summarise` gives none: 0 for what can be counted.
+        features: the columns of the result, after the key and `as_of`.
+        prepared: the events the view reads, with the spine's key, `occurred_at`, `received_at`, columns of its own.
+        spine: as `with_first` gives it.
+        summarise: pairs (see `Paired`) to at most one row per `row`.
+        zeros: columns that are 0 where something is known and `summarise` gives nothing: what can be counted.
+        derived: columns made of those, and of what else stands in the spine.
     """
-    rows = spine.select(pl.col("customer_id"), pl.col("as_of").cast(_INSTANT))
-    keys = rows.unique()
-    codes = keys.select("customer_id").unique().with_row_index("code")
-    coded_keys, coded = _coded(keys, codes), _coded(prepared, codes)
-    found = pl.concat([summarise(known(coded, part)) for part in _parts(coded_keys, coded)])
-    anything = known(_coded(_first_known(events), codes), coded_keys).select(*KEYS, known=pl.lit(True))
-    values = coded_keys.join(found, on=KEYS, how="left").join(anything, on=KEYS, how="left")
-    columns = [_column(each, defaults.get(each.name)) for each in features]
-    named = values.join(codes.rename({"customer_id": "id", "code": "customer_id"}), on="customer_id")
-    named = named.select(pl.col("id").alias("customer_id"), "as_of", *columns)
-    return rows.join(named, on=KEYS, how="left", maintain_order="left")
+    rows, pairs = paired(prepared, spine)
+    values = rows.join(summarise(pairs), on="row", how="left", maintain_order="left")
+    something = pl.col("first_at").is_not_null()
+    values = values.with_columns(pl.when(something).then(pl.col(name).fill_null(0)).alias(name) for name in zeros)
+    made = {} if derived is None else derived
+    values = values.with_columns(pl.when(something).then(each).alias(name) for name, each in made.items())
+    return frame_of(features, values, spine)
+
+
+def paired(prepared: pl.DataFrame, spine: pl.DataFrame) -> Paired:
+    """Each spine row's events that were known at its instant. An event comes once for every row that knows it."""
+    key = key_of(spine)
+    rows = spine.with_columns(pl.col("as_of").cast(_INSTANT))
+    rows = rows.unique([key, "as_of"], keep="first", maintain_order=True).with_row_index("row")
+    pairs = prepared.join(rows.select(key, "as_of", "row"), on=key, how="inner").filter(_KNOWN)
+    ago = (pl.col("as_of") - pl.col("occurred_at")).dt.total_microseconds()
+    return Paired(rows, pairs.with_columns(ago=ago).drop(key))
+
+
+def frame_of(features: tuple[Feature, ...], values: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
+    """The view's frame from a value a feature of each of `Paired.rows`; repeats in the spine are repeated."""
+    key = key_of(spine)
+    columns = [pl.col(each.name).cast(column_type(each)) for each in features]
+    frame = values.select(key, "as_of", *columns)
+    if frame.height == spine.height:
+        return frame
+    asked = spine.select(key, pl.col("as_of").cast(_INSTANT))
+    return asked.join(frame, on=[key, "as_of"], how="left", maintain_order="left")
+
+
+def with_first(events: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
+    """The spine with `first_at`: when the first event known of each row's entity occurred; null where none is known."""
+    if "first_at" in spine.columns:
+        return spine
+    key = key_of(spine)
+    rows = spine.select(key, pl.col("as_of").cast(_INSTANT)).unique()
+    times = events.select(key, "occurred_at", "received_at")
+    earliest = times.group_by(key).agg(pl.col("occurred_at").min().alias("earliest"))
+    heard = times.join(earliest, on=key, how="inner")
+    # Whoever has heard of the earliest event needs no other; before, only what was received before it can be known.
+    of_earliest = heard.filter(pl.col("occurred_at") == pl.col("earliest")).group_by(key)
+    bound = of_earliest.agg(pl.col("received_at").min().alias("bound"))
+    of_use = times.join(bound, on=key, how="inner").filter(pl.col("received_at") <= pl.col("bound"))
+    firsts = of_use.join(rows, on=key, how="inner").filter(_KNOWN).group_by(key, "as_of")
+    found = firsts.agg(pl.col("occurred_at").min().alias("first_at"))
+    whole = spine.with_columns(pl.col("as_of").cast(_INSTANT))
+    return whole.join(found, on=[key, "as_of"], how="left", maintain_order="left")
+
+
+def key_of(spine: pl.DataFrame) -> str:
+    """The column that names the entity of a spine: `account_id` or `customer_id`."""
+    return "account_id" if "account_id" in spine.columns else "customer_id"
 
 
 def known_from() -> pl.Expr:
@@ -64,13 +123,17 @@ def known_from() -> pl.Expr:
 
 def within(days: int) -> pl.Expr:
     """Whether a pair's event occurred in [as_of - days, as_of)."""
-    return pl.col("occurred_at") >= pl.col("as_of") - pl.duration(days=days)
+    return pl.col("ago") <= days * DAY
 
 
 def days_since(which: pl.Expr) -> pl.Expr:
     """Days from the last event of a kind to the instant, null without one (inside an aggregation over pairs)."""
-    last = pl.col("occurred_at").filter(which).max()
-    return (pl.col("as_of").first() - last).dt.total_microseconds() / DAY
+    return pl.when(which).then(pl.col("ago")).min() / DAY
+
+
+def latest(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Pairs in the order in which they count: by row, then time, receipt and event id, so that no two are equal."""
+    return pairs.sort("row", "occurred_at", "received_at", "event_id")
 
 
 def text(path: str) -> pl.Expr:
@@ -82,27 +145,3 @@ def number(path: str) -> pl.Expr:
     """A property as a finite number, null where it is absent or none."""
     value = text(path).cast(pl.Float64, strict=False)
     return pl.when(value.is_finite()).then(value)
-
-
-def _column(feature: Feature, default: float | None) -> pl.Expr:
-    column = pl.col(feature.name)
-    if default is not None:
-        column = pl.when(pl.col("known")).then(column.fill_null(default))
-    return column.cast(_TYPES[feature.dtype])
-
-
-def _coded(frame: pl.DataFrame, codes: pl.DataFrame) -> pl.DataFrame:
-    return frame.join(codes, on="customer_id", how="inner").drop("customer_id").rename({"code": "customer_id"})
-
-
-def _first_known(events: pl.DataFrame) -> pl.DataFrame:
-    first = pl.struct("occurred_at", "received_at").get(known_from().arg_min())
-    return events.group_by("customer_id").agg(first.alias("first")).unnest("first")
-
-
-def _parts(keys: pl.DataFrame, prepared: pl.DataFrame) -> list[pl.DataFrame]:
-    counts = prepared.group_by("customer_id").len("pairs")
-    sized = keys.join(counts, on="customer_id", how="left").sort("as_of", "customer_id")
-    part = pl.col("pairs").fill_null(0).cum_sum() // PAIRS_AT_ONCE
-    parts = sized.with_columns(part.alias("part")).partition_by("part", include_key=False, maintain_order=True)
-    return [each.drop("pairs") for each in parts] or [keys]

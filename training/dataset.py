@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from features.compute import all_views
 from features.kernel import clock
 from features.kernel.card import Candidates, CardFeature, Cutoffs, column_name
-from features.kernel.errors import InvalidInput, NotEnoughData, NotFound
+from features.kernel.errors import InvalidInput, NotEnoughData
+from features.refs import expand, resolve
 from training import cutoffs as label_cutoffs
 from training.problem import Problem
 from training.trainingset import Split, TrainingSet, encode
@@ -87,20 +88,12 @@ def _midnight(instant: datetime) -> datetime:
 
 
 def references(problem: Problem) -> tuple[str, ...]:
-    """The problem's features with `view:*` written out.
+    """The problem's features with `view:*` written out: every single value of the view that is no identifier.
 
     Raises:
         NotFound: a reference names no feature of any view.
     """
-    known = {view.name: view.refs for view in all_views().values()}
-    found: list[str] = []
-    for ref in problem.features:
-        view, _, feature = ref.partition(":")
-        matches = [each for each in known.get(view, ()) if feature == "*" or each == ref]
-        if not matches:
-            raise NotFound("names no feature", field=f"{problem.name}.features", value=ref)
-        found += matches
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(each for ref in problem.features for each in expand(ref, all_views())))
 
 
 def assemble(
@@ -166,15 +159,14 @@ def _labelled(problem: Problem, events: pl.DataFrame, cutoff: datetime) -> pl.Da
 
 
 def _described(refs: Iterable[str]) -> tuple[CardFeature, ...]:
-    known = {f"{view.name}:{each.name}": each for view in all_views().values() for each in view.features}
     return tuple(
         CardFeature(
             ref=ref,
-            dtype="category" if known[ref].dtype == "string" else "float32",
-            unit=known[ref].unit,
-            phrase=known[ref].phrase,
+            dtype="category" if feature.dtype == "string" else "float32",
+            unit=feature.unit,
+            phrase=feature.phrase,
         )
-        for ref in refs
+        for ref, (_, _, feature) in resolve(refs, all_views()).items()
     )
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from features.compute import compute
-from features.kernel.card import column_name
+from features.compute import compute, wide
 
 __all__ = ["Computed"]
 
@@ -20,7 +19,4 @@ class Computed:
 
     def historical(self, spine: pl.DataFrame, refs: Sequence[str]) -> pl.DataFrame:
         """`customer_id`, `as_of` and `column_name(ref)` of each reference, as known then, in the spine's order."""
-        frames = compute(self.events, spine)
-        parts = [ref.split(":") for ref in refs]
-        columns = [frames[view][name].alias(column_name(f"{view}:{name}")) for view, name in parts]
-        return spine.with_columns(columns)
+        return wide(compute(self.events, spine), refs)

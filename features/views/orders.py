@@ -9,15 +9,16 @@ from __future__ import annotations
 import polars as pl
 
 from features.frames import cents
-from features.view import Feature, FeatureView
-from features.windows import DAY, days_since, number, over_spine, within
+from features.view import Expect, Feature, FeatureView
+from features.windows import DAY, days_since, latest, number, over_spine, with_first, within
 
 __all__ = ["view"]
 
+_SPANS = (7, 30, 90, 365)
 _FEATURES = (
-    *(Feature(f"count_{days}d", "orders", f"ordered {{value}} times in {days} days") for days in (30, 90, 365)),
+    *(Feature(f"count_{days}d", "orders", f"ordered {{value}} times in {days} days") for days in _SPANS),
     Feature("count_total", "orders", "ordered {value} times so far"),
-    *(Feature(f"revenue_{days}d", "currency", f"spent {{value}} in {days} days") for days in (30, 90, 365)),
+    *(Feature(f"revenue_{days}d", "currency", f"spent {{value}} in {days} days") for days in _SPANS),
     Feature("revenue_total", "currency", "spent {value} so far"),
     Feature("days_since_last", "days", "last ordered {value} days ago"),
     Feature("days_since_first", "days", "first ordered {value} days ago"),
@@ -27,20 +28,31 @@ _FEATURES = (
     Feature("items_per_order", "items", "orders {value} items at a time"),
     Feature("discount_share", "share", "had an average discount of {value} on the orders"),
     Feature("mean_gap_days", "days", "orders every {value} days"),
-    Feature("gap_ratio", "ratio", "has waited {value} times the usual gap between orders"),
+    Feature("gap_spread", "ratio", "has gaps between orders that vary by {value} of their mean", expect=Expect(low=0)),
+    Feature("gap_ratio", "ratio", "has waited {value} times the usual gap between orders", expect=Expect(low=0)),
+    Feature("trend_90d", "ratio", "orders {value} times as often as in the 90 days before", expect=Expect(low=0)),
     Feature("refunds_365d", "refunds", "returned something {value} times in 365 days"),
     Feature("refunded_365d", "currency", "got {value} refunded in 365 days"),
 )
-_ZEROS = (*(f"{kind}_{span}" for kind in ("count", "revenue") for span in ("30d", "90d", "365d", "total")),)
-_DEFAULTS = dict.fromkeys((*_ZEROS, "refunds_365d", "refunded_365d"), 0.0)
-
-_ORDER, _REFUND = pl.col("type") == "order", pl.col("type") == "refund"
-_CENTS, _WHEN = pl.col("cents"), pl.col("occurred_at")
+_ZEROS = (
+    *(f"{kind}_{span}" for kind in ("count", "revenue") for span in (*(f"{days}d" for days in _SPANS), "total")),
+    "count_before",
+    "refunds_365d",
+    "refunded_365d",
+)
+_DERIVED = {
+    # Each with one order more: nobody divides by zero, and one order after none is no endless growth.
+    "trend_90d": (pl.col("count_90d") + 1) / (pl.col("count_before") + 1),
+    "gap_ratio": pl.when(pl.col("mean_gap_days") > 0).then(pl.col("days_since_last") / pl.col("mean_gap_days")),
+}
+_CENTS, _AGO = pl.col("cents"), pl.col("ago")
+_MINUTE = 60_000_000
+"""Microseconds: gaps are squared in whole minutes, which no order of summation can change."""
 
 
 def aggregate(events: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
     """See `features.view.FeatureView`."""
-    return over_spine(_FEATURES, events, _prepare(events), spine, _summarise, _DEFAULTS)
+    return over_spine(_FEATURES, _prepare(events), with_first(events, spine), _summarise, _ZEROS, _DERIVED)
 
 
 def _prepare(events: pl.DataFrame) -> pl.DataFrame:
@@ -59,44 +71,43 @@ def _prepare(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _summarise(pairs: pl.DataFrame) -> pl.DataFrame:
-    spans = {"30d": within(30), "90d": within(90), "365d": within(365), "total": pl.lit(True)}
-    orders = pairs.filter(_ORDER)
-    bought = orders.group_by("customer_id", "as_of").agg(
-        *(within_span.sum().alias(f"count_{span}") for span, within_span in spans.items() if span != "total"),
+    orders = latest(pairs.filter(pl.col("type") == "order"))
+    gap = (_AGO.shift() - _AGO) // _MINUTE
+    orders = orders.with_columns(gap=pl.when(pl.col("row") == pl.col("row").shift()).then(gap))
+    bought = orders.group_by("row").agg(
+        *(within(days).sum().alias(f"count_{days}d") for days in _SPANS),
         pl.len().alias("count_total"),
-        *(_money(_CENTS.filter(within_span).sum()).alias(f"revenue_{span}") for span, within_span in spans.items()),
+        (within(180) & ~within(90)).sum().alias("count_before"),
+        *(_money(pl.when(within(days)).then(_CENTS).sum()).alias(f"revenue_{days}d") for days in _SPANS),
+        _money(_CENTS.sum()).alias("revenue_total"),
         days_since(pl.lit(True)).alias("days_since_last"),
-        ((pl.col("as_of").first() - _WHEN.min()).dt.total_microseconds() / DAY).alias("days_since_first"),
-        _money(_CENTS.sum() / _CENTS.count()).alias("average_value"),
+        (_AGO.max() / DAY).alias("days_since_first"),
+        _money(_ratio(_CENTS.sum(), _CENTS.count())).alias("average_value"),
         _money(_CENTS.max()).alias("largest_value"),
-        _money(_CENTS.sort_by("occurred_at", "received_at", "event_id").last()).alias("last_value"),
-        (pl.col("items").sum() / pl.col("items").count()).alias("items_per_order"),
-        (pl.col("discount").sum() / pl.col("discount").count() / 10_000).alias("discount_share"),
-        ((_WHEN.max() - _WHEN.min()).dt.total_microseconds() / (pl.len() - 1).cast(pl.Int64) / DAY).alias("gap"),
+        _money(_CENTS.last()).alias("last_value"),
+        _ratio(pl.col("items").sum(), pl.col("items").count()).alias("items_per_order"),
+        (_ratio(pl.col("discount").sum(), pl.col("discount").count()) / 10_000).alias("discount_share"),
+        (_ratio(_AGO.max() - _AGO.min(), pl.len().cast(pl.Int64) - 1) / DAY).alias("mean_gap_days"),
+        _spread(pl.col("gap").cast(pl.Float64)).alias("gap_spread"),
     )
-    bought = bought.with_columns(_finite("gap").alias("mean_gap_days"), _finite("items_per_order"))
-    bought = bought.with_columns(
-        _finite("average_value"),
-        _finite("discount_share"),
-        pl.when(pl.col("mean_gap_days") > 0)
-        .then(pl.col("days_since_last") / pl.col("mean_gap_days"))
-        .alias("gap_ratio"),
-    )
-    returned = (
-        pairs.filter(_REFUND & within(365))
-        .group_by("customer_id", "as_of")
-        .agg(pl.len().alias("refunds_365d"), _money(_CENTS.sum()).alias("refunded_365d"))
-    )
-    return bought.drop("gap").join(returned, on=["customer_id", "as_of"], how="full", coalesce=True)
+    returned = pairs.filter((pl.col("type") == "refund") & within(365)).group_by("row")
+    refunds = returned.agg(pl.len().alias("refunds_365d"), _money(_CENTS.sum()).alias("refunded_365d"))
+    return bought.join(refunds, on="row", how="full", coalesce=True)
 
 
 def _money(in_cents: pl.Expr) -> pl.Expr:
     return in_cents / 100
 
 
-def _finite(name: str) -> pl.Expr:
-    """Null in place of 0/0: a mean over nothing is not known."""
-    return pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name)
+def _ratio(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
+    """Null in place of a division by zero: a mean over nothing is not known."""
+    return pl.when(whole > 0).then(part / whole)
+
+
+def _spread(gaps: pl.Expr) -> pl.Expr:
+    """The coefficient of variation, from sums of whole numbers; null for fewer than two gaps, or none but zero."""
+    n, total, squares = gaps.count(), gaps.sum(), (gaps * gaps).sum()
+    return pl.when((n > 1) & (total > 0)).then((n * squares - total * total).sqrt() / total)
 
 
 view = FeatureView("orders", _FEATURES, aggregate)

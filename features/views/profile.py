@@ -1,20 +1,25 @@
-"""Who a person is, as it was known then: attributes, stage of the lifecycle, consent, and since when they are known.
+"""Who a person is, as it was known then: attributes, account, stage of the lifecycle, consent a channel, since when.
 
 A profile event may carry only what changed: each attribute is the latest that was given. Where two are of the same
-instant, the later receipt and then the greater event id decides, so that the order of rows never does.
+instant, the later receipt and then the greater event id decides, so that the order of rows never does. Consent has a
+history of its own: saying again what was said before is no change.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-from features.view import Feature, FeatureView
-from features.windows import DAY, days_since, over_spine, text
+from features.accounts import named
+from features.view import Expect, Feature, FeatureView
+from features.windows import DAY, days_since, latest, over_spine, text, with_first
 
 __all__ = ["view"]
 
+CHANNELS = ("email", "sms", "push")
 _ATTRIBUTES = ("country", "source", "industry", "company_size", "timezone")
+_BIT = Expect(low=0, high=1)
 _FEATURES = (
+    Feature("account_id", "", "belongs to the account {value}", "string", identifier=True),
     Feature("country", "", "lives in {value}", "string"),
     Feature("source", "", "came through {value}", "string"),
     Feature("stage", "", "is at the stage '{value}'", "string"),
@@ -23,58 +28,75 @@ _FEATURES = (
     Feature("timezone", "", "lives in the time zone {value}", "string"),
     Feature("tenure_days", "days", "has been known for {value} days"),
     Feature("days_since_stage", "days", "reached the present stage {value} days ago"),
-    Feature("email_consent", "yes = 1", "consents to email ({value}: 1 yes, 0 no)"),
-    Feature("days_since_consent", "days", "last changed the consent to email {value} days ago"),
+    *(
+        feature
+        for channel, said in zip(CHANNELS, ("e-mail", "text messages", "push messages"), strict=True)
+        for feature in (
+            Feature(f"{channel}_consent", "yes = 1", f"consents to {said} ({{value}}: 1 yes, 0 no)", expect=_BIT),
+            Feature(f"days_since_{channel}_consent", "days", f"last changed the consent to {said} {{value}} days ago"),
+        )
+    ),
 )
 _ORDER = ("occurred_at", "received_at", "event_id")
 _TYPE = pl.col("type")
-_BY_EMAIL = pl.col("channel") == "email"
+_SAYS_CONSENT = _TYPE.is_in(["consent", "unsubscribe"])
 
 
 def aggregate(events: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
     """See `features.view.FeatureView`."""
-    return over_spine(_FEATURES, events, _prepare(events), spine, _summarise, {})
+    # The first event of any type opens the tenure.
+    derived = {"tenure_days": (pl.col("as_of") - pl.col("first_at")).dt.total_microseconds() / DAY}
+    spine = with_first(events, spine)
+    return over_spine(_FEATURES, _prepare(events), spine, _summarise, derived=derived)
 
 
 def _prepare(events: pl.DataFrame) -> pl.DataFrame:
-    # The first event of any type opens the tenure; only the earliest ever known can, at each instant.
-    said = _TYPE.is_in(["profile", "lifecycle"]) | _consent()
-    return events.filter(said | _may_be_first()).select(
+    said = events.filter(_TYPE.is_in(["profile", "lifecycle"])).select(
         "customer_id",
         *_ORDER,
         *(pl.when(_TYPE == "profile").then(text(name)).alias(name) for name in _ATTRIBUTES),
         pl.when(_TYPE == "lifecycle").then(text("stage")).alias("stage"),
-        _granted().alias("consent"),
     )
+    return pl.concat([said, _consents(events), named(events)], how="diagonal")
 
 
-def _consent() -> pl.Expr:
+def _consents(events: pl.DataFrame) -> pl.DataFrame:
+    """One row per channel and statement: `channel`, `granted` (1 or 0)."""
+    granted = pl.when(text("granted") == "true").then(1).when(text("granted") == "false").then(0)
     # Who leaves without naming a channel has left all of them.
-    return ((_TYPE == "consent") & _BY_EMAIL) | ((_TYPE == "unsubscribe") & _BY_EMAIL.fill_null(True))
-
-
-def _granted() -> pl.Expr:
-    asked = pl.when(text("granted") == "true").then(1.0).when(text("granted") == "false").then(0.0)
-    return pl.when((_TYPE == "consent") & _BY_EMAIL).then(asked).when(_consent()).then(0.0)
-
-
-def _may_be_first() -> pl.Expr:
-    """Whether an event occurred before all those of its customer that were received earlier."""
-    by_receipt = pl.col("occurred_at").cum_min().over("customer_id", order_by=["received_at", "occurred_at"])
-    return pl.col("occurred_at") <= by_receipt
+    every = pl.lit(list(CHANNELS), pl.List(pl.String))
+    left = pl.when(pl.col("channel").is_null()).then(every).otherwise(pl.concat_list("channel"))
+    asked = _TYPE == "consent"
+    said = events.filter(_SAYS_CONSENT & (~asked | pl.col("channel").is_not_null())).select(
+        "customer_id",
+        *_ORDER,
+        channel=left,
+        granted=pl.when(asked).then(granted).otherwise(0).cast(pl.Int8),
+    )
+    return said.drop_nulls("granted").explode("channel", empty_as_null=True).filter(pl.col("channel").is_in(CHANNELS))
 
 
 def _summarise(pairs: pl.DataFrame) -> pl.DataFrame:
-    when = pl.col("as_of").first()
-    return (
-        pairs.sort(_ORDER)
-        .group_by("customer_id", "as_of")
-        .agg(
-            *(pl.col(name).drop_nulls().last() for name in (*_ATTRIBUTES, "stage")),
-            ((when - pl.col("occurred_at").min()).dt.total_microseconds() / DAY).alias("tenure_days"),
-            days_since(pl.col("stage").is_not_null()).alias("days_since_stage"),
-            pl.col("consent").drop_nulls().last().alias("email_consent"),
-            days_since(pl.col("consent").is_not_null()).alias("days_since_consent"),
+    ordered = latest(pairs)
+    attributes = ordered.group_by("row").agg(
+        *(pl.col(name).drop_nulls().last() for name in ("account_id", *_ATTRIBUTES, "stage")),
+        days_since(pl.col("stage").is_not_null()).alias("days_since_stage"),
+    )
+    return attributes.join(_changed(ordered.filter(pl.col("granted").is_not_null())), on="row", how="left")
+
+
+def _changed(statements: pl.DataFrame) -> pl.DataFrame:
+    """Of each row and channel what holds, and days since it was first said without a break."""
+    by_channel = statements.sort("row", "channel", maintain_order=True)
+    before = pl.struct("row", "channel", "granted").shift()
+    changes = by_channel.filter(pl.struct("row", "channel", "granted").ne_missing(before))
+    holds = changes.group_by("row", "channel").agg(pl.col("granted").last(), pl.col("ago").last() / DAY)
+    return holds.group_by("row").agg(
+        column
+        for channel in CHANNELS
+        for column in (
+            pl.col("granted").filter(pl.col("channel") == channel).first().alias(f"{channel}_consent"),
+            pl.col("ago").filter(pl.col("channel") == channel).first().alias(f"days_since_{channel}_consent"),
         )
     )
 

@@ -1,105 +1,167 @@
-"""At which hour of their day and on which weekday a person opens what was sent then, by their own clock.
+"""At which of the 168 hours of their week a person opens, and clicks, what was sent then, by their own clock.
 
-A rate of a few sends says little, so it is shrunk (the mean of a Beta posterior): the overall rate of the customer to a
-constant prior, the rate of an hour to the customer's overall rate. The prior is a constant and not the population's
-rate because a row may depend on its own customer's events only.
+A year holds few sends an hour, so three things lend what a single hour lacks:
+
+- neighbours: a send counts fully at its own hour and in part at hours near it, the same day or another (`KERNEL`);
+- the segment: the rate of an hour is shrunk (the mean of a Beta posterior) to what people of the same stage of the
+  lifecycle do at that hour, as everyone was known at the beginning of the month (`features.population`);
+- the person: that profile is first scaled to how much this person opens altogether, shrunk to the segment's mean.
+
+Sends of channels that report no opens (text messages) are left out of both lists.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from features.clocks import HOURS, local_slot, zones
 from features.messages import sends
-from features.view import Feature, FeatureView
-from features.windows import over_spine, text, within
+from features.population import by_month
+from features.view import Expect, Feature, FeatureView
+from features.windows import frame_of, latest, paired, text, with_first, within
 
-__all__ = ["view"]
+__all__ = ["KERNEL", "SEGMENTS", "view"]
 
-PRIOR_RATE = 0.25
-"""Share of messages a person opens of whom nothing is known."""
-PRIOR_SENDS = 8.0
-"""Weight of the prior in the overall rate, in sends."""
-SLOT_SENDS = 6.0
-"""Weight of the overall rate in the rate of an hour or weekday, in sends."""
+Floats = NDArray[np.float64]
 
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_HOURS = tuple(f"open_rate_h{hour:02d}" for hour in range(24))
-_WEEKDAYS = tuple(f"open_rate_d{day}" for day in range(7))
+SEGMENTS = ("lead", "customer", "other")
+"""Stages of the lifecycle; `other` is any other, or none known."""
+PRIOR_RATES = {"open": 0.25, "click": 0.03}
+"""Share of messages opened, clicked, where nothing is known of anyone."""
+PRIOR_SENDS = 200.0
+"""Weight of those in a segment's mean, in sends."""
+PROFILE_SENDS = 50.0
+"""Weight of a segment's mean in its rate of an hour, in sends."""
+OWN_SENDS = 8.0
+"""Weight of the segment's mean in a person's overall rate, in sends."""
+SLOT_SENDS = 2.0
+"""Weight of the scaled profile in a person's rate of an hour, in sends at that very hour."""
+_BY_HOURS = (8, 6, 3, 1)
+"""Weight of a send by how many hours of the day lie between (23:00 and 0:00 are neighbours)."""
+_BY_DAYS = (4, 3, 1)
+"""Weight of a send of the same day, of the same kind of day (working day or weekend), of the other kind."""
+
+
+def _kernel() -> Floats:
+    """[168, 168] whole numbers: sums of counts weighted by them are exact in any order."""
+    hour, day = np.arange(HOURS) % 24, np.arange(HOURS) // 24
+    apart = np.abs(hour[:, None] - hour[None, :])
+    by_hours = np.array([*_BY_HOURS, *[0] * 24])[np.minimum(apart, 24 - apart)]
+    other_kind = (day[:, None] >= 5) != (day[None, :] >= 5)
+    by_days = np.array(_BY_DAYS)[np.where(day[:, None] == day[None, :], 0, np.where(other_kind, 2, 1))]
+    return np.asarray(by_hours * by_days, dtype=np.float64)
+
+
+KERNEL = _kernel()
+
+_SHARE = Expect(low=0, high=1)
 _FEATURES = (
-    *(Feature(name, "share", f"opens {{value}} of what is sent at {hour}:00") for hour, name in enumerate(_HOURS)),
-    *(
-        Feature(name, "share", f"opens {{value}} of what is sent on a {day}")
-        for name, day in zip(_WEEKDAYS, _DAYS, strict=True)
-    ),
+    Feature("open_rate", "share", "opens {value} of what is sent at this hour", length=HOURS, expect=_SHARE),
+    Feature("click_rate", "share", "clicks in {value} of what is sent at this hour", length=HOURS, expect=_SHARE),
+    Feature("best_open_rate", "share", "opens {value} of what is sent at the best hour", expect=_SHARE),
+    Feature("sends_365d", "messages", "was sent {value} e-mails and push messages in 365 days"),
 )
-_DEFAULTS = {each.name: PRIOR_RATE for each in _FEATURES}
-_KEYS = ("customer_id", "as_of")
+_TYPE, _AS_OF = pl.col("type"), pl.col("as_of")
+_ANSWERS = {"open": "opened_from", "click": "clicked_from"}
+
+
+class _Means(NamedTuple):
+    """Of each row its segment's mean [n] and profile [n, 168]."""
+
+    mean: Floats
+    profile: Floats
 
 
 def aggregate(events: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
     """See `features.view.FeatureView`."""
-    return over_spine(_FEATURES, events, _prepare(events), spine, _summarise, _DEFAULTS)
+    rows, pairs = paired(_prepare(events), with_first(events, spine))
+    segments = rows.select("row").join(_segments(pairs), on="row", how="left", maintain_order="left")["segment"]
+    codes = segments.fill_null("other").replace_strict(SEGMENTS, range(len(SEGMENTS)), return_dtype=pl.Int64).to_numpy()
+    sent = _sent(pairs)
+    counts = _histogram(sent, rows.height)
+    rates = {}
+    for kind in PRIOR_RATES:
+        means = _means(rows, codes, kind)
+        rates[kind] = _rates(counts, _histogram(sent.filter(kind), rows.height), means)
+    known = rows["first_at"].is_not_null().to_numpy()
+    values = rows.with_columns(
+        *(pl.Series(f"{kind}_rate", rate.astype(np.float32)) for kind, rate in rates.items()),
+        pl.Series("best_open_rate", rates["open"].max(axis=1, initial=0.0)),
+        pl.Series("sends_365d", counts.sum(axis=1)),
+    ).with_columns(pl.when(pl.Series(known)).then(pl.col(each.name)).alias(each.name) for each in _FEATURES)
+    return frame_of(_FEATURES, values, spine)
+
+
+def population(events: pl.DataFrame, months: pl.Series) -> pl.DataFrame:
+    """Of each month and segment the mean, `open_mean_lead`, and the profile [168], `open_profile_lead`, of a year."""
+
+    def profiles(known: pl.DataFrame) -> pl.DataFrame:
+        ago = (_AS_OF - pl.col("occurred_at")).dt.total_microseconds()
+        pairs = known.rename({"customer_id": "row"}).with_columns(ago=ago)
+        sent = (
+            _sent(pairs).join(_segments(pairs), on="row", how="left").with_columns(pl.col("segment").fill_null("other"))
+        )
+        columns: dict[str, pl.Series | float] = {}
+        for segment in SEGMENTS:
+            own = sent.filter(pl.col("segment") == segment).with_columns(pl.lit(0).alias("row"))
+            counts = _histogram(own, 1)[0]
+            for kind, prior in PRIOR_RATES.items():
+                answers = _histogram(own.filter(kind), 1)[0]
+                mean = (answers.sum() + PRIOR_SENDS * prior) / (counts.sum() + PRIOR_SENDS)
+                profile = (answers + PROFILE_SENDS * mean) / (counts + PROFILE_SENDS)
+                columns[f"{kind}_mean_{segment}"] = pl.Series([mean], dtype=pl.Float64)
+                columns[f"{kind}_profile_{segment}"] = pl.Series(profile.astype(np.float32)[None, :])
+        return pl.DataFrame(columns)
+
+    return by_month(_prepare(events), months, None, profiles)
 
 
 def _prepare(events: pl.DataFrame) -> pl.DataFrame:
-    columns = ("customer_id", "type", "occurred_at", "received_at")
-    profiles = events.filter(pl.col("type") == "profile").select(*columns, "event_id", zone=text("timezone"))
-    sent = sends(events).filter("openable").select(*columns, "opened_from")
-    return pl.concat([profiles.drop_nulls("zone"), sent], how="diagonal")
+    columns = ("customer_id", "type", "occurred_at", "received_at", "event_id")
+    sent = sends(events).filter("openable").select(*columns, "opened_from", "clicked_from")
+    stages = events.filter(_TYPE == "lifecycle").select(*columns, stage=text("stage")).drop_nulls("stage")
+    return pl.concat([sent, stages, zones(events).with_columns(type=pl.lit("profile"))], how="diagonal")
 
 
-def _summarise(pairs: pl.DataFrame) -> pl.DataFrame:
-    zones = (
-        pairs.filter(pl.col("type") == "profile")
-        .sort("occurred_at", "received_at", "event_id")
-        .group_by(_KEYS)
-        .agg(pl.col("zone").last())
+def _segments(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Of each row with a stage its `segment`."""
+    stage = latest(pairs.filter(_TYPE == "lifecycle")).group_by("row").agg(pl.col("stage").last())
+    named = pl.when(pl.col("stage").is_in(SEGMENTS)).then(pl.col("stage")).otherwise(pl.lit("other"))
+    return stage.select("row", segment=named)
+
+
+def _sent(pairs: pl.DataFrame) -> pl.DataFrame:
+    """A year's sends: `row`, `slot`, and whether a person is known to have answered: `open`, `click`."""
+    zone = latest(pairs.filter(_TYPE == "profile")).group_by("row").agg(pl.col("zone").last())
+    sent = pairs.filter((_TYPE == "send") & within(365)).select(
+        "row", "occurred_at", **{kind: (pl.col(since) <= _AS_OF).fill_null(False) for kind, since in _ANSWERS.items()}
     )
-    sent = pairs.filter((pl.col("type") == "send") & within(365)).select(
-        *_KEYS, "occurred_at", opened=(pl.col("opened_from") <= pl.col("as_of")).fill_null(False)
-    )
-    local = _local(sent.join(zones, on=_KEYS, how="left"))
-    hour, weekday, opened = pl.col("hour"), pl.col("weekday"), pl.col("opened")
-    slots = {name: hour == i for i, name in enumerate(_HOURS)} | {
-        name: weekday == i for i, name in enumerate(_WEEKDAYS)
-    }
-    counted = local.group_by(_KEYS).agg(
-        pl.len().alias("sends"),
-        opened.sum().alias("opens"),
-        *(slot.sum().alias(f"{name}_sends") for name, slot in slots.items()),
-        *((slot & opened).sum().alias(f"{name}_opens") for name, slot in slots.items()),
-    )
-    overall = (pl.col("opens") + PRIOR_SENDS * PRIOR_RATE) / (pl.col("sends") + PRIOR_SENDS)
-    return counted.with_columns(overall=overall).select(
-        *_KEYS,
-        *(
-            ((pl.col(f"{name}_opens") + SLOT_SENDS * pl.col("overall")) / (pl.col(f"{name}_sends") + SLOT_SENDS)).alias(
-                name
-            )
-            for name in slots
-        ),
-    )
+    return local_slot(sent.join(zone, on="row", how="left"))
 
 
-def _local(sent: pl.DataFrame) -> pl.DataFrame:
-    """Hour of day (0-23) and weekday (Monday 0) of each send by its customer's clock; UTC where the zone is unknown."""
-    parts = []
-    for (zone,), part in sent.partition_by("zone", as_dict=True).items() or [((None,), sent)]:
-        by_clock = pl.col("occurred_at").dt.convert_time_zone(str(zone) if zone and _is_zone(str(zone)) else "UTC")
-        hour, weekday = by_clock.dt.hour(), by_clock.dt.weekday() - 1
-        parts.append(part.select(*_KEYS, "opened", hour=hour, weekday=weekday))
-    return pl.concat(parts)
+def _histogram(sent: pl.DataFrame, n: int) -> Floats:
+    """Sends of each row and hour [n, 168]."""
+    cell = (sent["row"].cast(pl.Int64) * HOURS + sent["slot"]).to_numpy()
+    return np.bincount(cell, minlength=n * HOURS).reshape(n, HOURS).astype(np.float64)
 
 
-@lru_cache(maxsize=2_000)
-def _is_zone(name: str) -> bool:
-    try:
-        pl.select(pl.lit(0).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(name))
-    except pl.exceptions.PolarsError:
-        return False
-    return True
+def _means(rows: pl.DataFrame, codes: NDArray[np.int64], kind: str) -> _Means:
+    means = np.stack([rows[f"{kind}_mean_{segment}"].to_numpy() for segment in SEGMENTS])
+    profiles = np.stack([rows[f"{kind}_profile_{segment}"].to_numpy() for segment in SEGMENTS])
+    each = np.arange(rows.height)
+    return _Means(means[codes, each], profiles[codes, each].astype(np.float64))
 
 
-view = FeatureView("send_hours", _FEATURES, aggregate)
+def _rates(counts: Floats, answers: Floats, segment: _Means) -> Floats:
+    """[n, 168]: each hour's answers and those near it, shrunk to the segment's profile at this person's level."""
+    own = (answers.sum(axis=1) + OWN_SENDS * segment.mean) / (counts.sum(axis=1) + OWN_SENDS)
+    expected = np.minimum(segment.profile * (own / segment.mean)[:, None], 1.0)
+    weight = SLOT_SENDS * KERNEL[0, 0]
+    return np.asarray((answers @ KERNEL + weight * expected) / (counts @ KERNEL + weight))
+
+
+view = FeatureView("send_hours", _FEATURES, aggregate, population=population)

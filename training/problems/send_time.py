@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 
 import polars as pl
 
+from features.clocks import HOURS
 from features.kernel.card import CandidateColumn, Candidates
 from features.messages import MACHINE_SECONDS, openable
 from training.labels import before, latest_property, within
@@ -19,7 +20,6 @@ from training.problem import Problem
 
 __all__ = ["problem"]
 
-HOURS = 168
 RECENTLY = timedelta(days=90)
 OPEN_WINDOW = timedelta(days=2)
 _MESSAGE = ["customer_id", "message_id"]
@@ -74,8 +74,8 @@ problem = Problem(
     population=_population,
     label=_label,
     horizon=timedelta(days=30),
-    features=("engagement:*", "profile:*"),
-    baseline=("engagement:open_rate", "affinity_hour"),
+    features=("engagement:*", "profile:*", "send_hours:best_open_rate", "send_hours:sends_365d"),
+    baseline=("engagement:email_open_rate", "affinity"),
     needs=("send", "open"),
     kind="candidates",
     candidates=Candidates(
@@ -95,18 +95,12 @@ problem = Problem(
                 phrase="sent on day {value} of the week (Monday is 0)",
             ),
             CandidateColumn(
-                name="affinity_hour",
-                refs=tuple(f"send_hours:open_rate_h{hour % 24:02d}" for hour in range(HOURS)),
+                name="affinity",
+                refs=tuple(f"send_hours:open_rate[{hour}]" for hour in range(HOURS)),
                 unit="share",
                 phrase="opens {value} of what arrives at this hour",
             ),
-            CandidateColumn(
-                name="affinity_weekday",
-                refs=tuple(f"send_hours:open_rate_d{hour // 24}" for hour in range(HOURS)),
-                unit="share",
-                phrase="opens {value} of what arrives on this day",
-            ),
         ),
     ),
-    monotone={"affinity_hour": 1, "affinity_weekday": 1},
+    monotone={"affinity": 1},
 )
