@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
 from features.view import Feature, FeatureView, column_type
 
-__all__ = ["latest_rows", "name_of", "prepare", "rows_of", "schema", "stored", "write"]
+__all__ = ["instants", "latest_rows", "name_of", "prepare", "rows_of", "schema", "stored", "write"]
 
 _NAME = "%Y%m%dT%H%M%S%f.parquet"
+_EMPTY = "none.parquet"
 
 
 def prepare(offline: Path, views: Mapping[str, FeatureView]) -> None:
@@ -22,7 +23,7 @@ def prepare(offline: Path, views: Mapping[str, FeatureView]) -> None:
         folder = offline / view.name
         folder.mkdir(parents=True, exist_ok=True)
         if not any(folder.glob("*.parquet")):
-            _replace(pl.DataFrame(schema=schema(view)), folder / "none.parquet")
+            _replace(pl.DataFrame(schema=schema(view)), folder / _EMPTY)
 
 
 def write(offline: Path, frames: Mapping[str, pl.DataFrame], views: Mapping[str, FeatureView]) -> dict[str, int]:
@@ -67,6 +68,12 @@ def stored(view: FeatureView, frame: pl.DataFrame) -> pl.DataFrame:
 def name_of(instant: datetime) -> str:
     """The name of an instant's file."""
     return instant.strftime(_NAME)
+
+
+def instants(offline: Path, view: FeatureView) -> list[datetime]:
+    """The instants of a view's files, in order."""
+    names = (each.name for each in (offline / view.name).glob("*.parquet") if each.name != _EMPTY)
+    return sorted(datetime.strptime(each, _NAME).replace(tzinfo=UTC) for each in names)
 
 
 def schema(view: FeatureView) -> dict[str, pl.DataType | type[pl.DataType]]:
