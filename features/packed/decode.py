@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.packed.layout import (
+from features.packed.layout import peek, read_strings
+from features.packed.schema import (
     CREATED,
     HEAD,
     MAX_PAYLOAD,
@@ -24,8 +25,6 @@ from features.packed.layout import (
     MISSING_INT,
     MISSING_STRING,
     Schema,
-    peek,
-    read_strings,
 )
 from features.refs import Ref
 

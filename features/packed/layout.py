@@ -17,46 +17,42 @@ allocator's class of 320: that is why the header has 18 bytes and not 24.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from hashlib import blake2b
 from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel.errors import InvalidInput
-from features.view import Dtype, FeatureView
+from features.packed.schema import (
+    CREATED,
+    HEAD,
+    HEADER,
+    MAX_PAYLOAD,
+    MISSING_BOOL,
+    MISSING_FLOAT,
+    MISSING_INT,
+    MISSING_STRING,
+    Field,
+    Schema,
+)
 
 __all__ = [
-    "HEAD",
-    "MISSING_FLOAT",
-    "MISSING_INT",
     "Column",
     "Field",
     "Schema",
     "Strings",
     "Unpacked",
     "pack",
+    "peek",
+    "read_fixed",
+    "read_strings",
+    "segment_of",
     "unpack",
 ]
 
-HEAD = np.dtype([("view", "<u4"), ("schema", "<u4"), ("length", "<u2"), ("event", "<i8")])
-CREATED = 0x8000
-"""Bit of `length`: a created time follows the header."""
-MAX_PAYLOAD = 0x7FFF
-MISSING_FLOAT = 0x7FC0_4D49
-"""The bits of a float32 that is missing: one NaN of 16 million; arithmetic never makes it."""
-MISSING_INT = -(2**63)
-MISSING_BOOL = -1
-MISSING_STRING = 0xFFFF
 MAX_MICROS = 2**53
 """Times are compared in Lua, whose numbers are doubles: exact up to here, the year 2255."""
-
-_KINDS: dict[Dtype, str] = {"float32": "<f4", "int64": "<i8", "bool": "i1"}
-_ORDER = ("float32", "list", "int64", "bool", "string")
 
 
 class Strings(NamedTuple):
@@ -92,75 +88,6 @@ class Strings(NamedTuple):
 
 Column: TypeAlias = "NDArray[Any] | np.ma.MaskedArray[Any, Any] | Strings"
 """n values: an array of float32, int64 or bool, [n, length] of a list's float32; masked where missing; or `Strings`."""
-
-
-class Field(NamedTuple):
-    """One feature of a segment."""
-
-    name: str
-    dtype: Dtype
-    length: int | None = None
-
-    @property
-    def kind(self) -> str:
-        """Its dtype, or `list`."""
-        return self.dtype if self.length is None else "list"
-
-
-@dataclass(frozen=True)
-class Schema:
-    """What a segment of a view holds. The order of `fields` does not matter, and the TTL is not part of the hash."""
-
-    name: str
-    key: str
-    fields: tuple[Field, ...]
-    ttl_seconds: float | None = None
-    """None: a row never expires."""
-
-    @classmethod
-    def of(cls, view: FeatureView) -> Self:
-        """The schema of one of Kairos's views."""
-        fields = tuple(Field(each.name, each.dtype, each.length) for each in view.features)
-        return cls(view.name, view.key, fields, view.ttl.total_seconds())
-
-    def __post_init__(self) -> None:
-        for each in self.fields:
-            if each.length is not None and (each.dtype != "float32" or each.length < 1):
-                raise InvalidInput("a list holds one float32 or more", field=f"{self.name}:{each.name}", value=each)
-        if len({each.name for each in self.fields}) < len(self.fields):
-            raise InvalidInput("has two fields of one name", field=self.name)
-        object.__setattr__(self, "fields", tuple(sorted(self.fields, key=lambda f: (_ORDER.index(f.kind), f.name))))
-
-    @cached_property
-    def view_hash(self) -> int:
-        """32 bits that stand for the view."""
-        return _hash(self.name)
-
-    @cached_property
-    def hash(self) -> int:
-        """32 bits that stand for name, key and fields."""
-        return _hash([self.name, self.key, sorted([each.name, each.dtype, each.length] for each in self.fields)])
-
-    @cached_property
-    def body(self) -> np.dtype[Any]:
-        """The fixed-width part of a payload."""
-        return np.dtype(
-            [
-                (each.name, _KINDS[each.dtype], () if each.length is None else (each.length,))
-                for each in self.fields
-                if each.dtype != "string"
-            ]
-        )
-
-    @cached_property
-    def strings(self) -> tuple[Field, ...]:
-        """The fields that follow the fixed-width part."""
-        return tuple(each for each in self.fields if each.dtype == "string")
-
-
-def _hash(what: Any) -> int:
-    text = json.dumps(what, ensure_ascii=True, separators=(",", ":"))
-    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "little")
 
 
 # -- packing -----------------------------------------------------------------------------------------------------------
@@ -283,6 +210,18 @@ class Unpacked(NamedTuple):
     event_us: NDArray[np.int64]
     created_us: np.ma.MaskedArray[Any, Any]
     """Masked where a segment has none."""
+
+
+def segment_of(schema: Schema, value: bytes) -> bytes | None:
+    """The segment of this schema in an entity's value; None where there is none."""
+    at, ours = 0, HEADER.pack(schema.view_hash, schema.hash, 0, 0)[:8]
+    while at + HEADER.size <= len(value):
+        _, _, length, _ = HEADER.unpack_from(value, at)
+        after = at + HEADER.size + (8 if length & CREATED else 0) + (length & MAX_PAYLOAD)
+        if value[at : at + 8] == ours:
+            return value[at:after]
+        at = after
+    return None
 
 
 def unpack(schema: Schema, segments: Sequence[bytes]) -> Unpacked:

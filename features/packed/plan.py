@@ -22,6 +22,7 @@ CUSTOMER = "customer_id"
 ACCOUNT_OF = "profile:account_id"
 """The feature that names a customer's account."""
 _MICROSECONDS = 1_000_000
+_NEVER = 2**62
 _MISSING, _FRESH, _EXPIRED = map(int, (Status.MISSING, Status.FRESH, Status.EXPIRED))
 Judged: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.int8]]"
 
@@ -87,17 +88,13 @@ def compile_plan(refs: Sequence[str], schemas: Mapping[str, Schema]) -> Plan:
     own = [each for each in picks.values() if each.schema.key == CUSTOMER]
     return Plan(
         views=asked,
-        ttl_us=tuple(_ttl_us(schemas[each]) for each in asked),
+        ttl_us=tuple(_NEVER if (ttl := schemas[each].ttl_us) is None else ttl for each in asked),
         nothing=Found(np.full((1, len(refs)), np.nan), np.full((1, len(picks)), ABSENT, np.int64)),
         customers=Part(own),
         account=account,
         accounts=Part(others) if others else None,
         account_key=others[0].schema.key if others else "",
     )
-
-
-def _ttl_us(schema: Schema) -> int:
-    return 2**62 if schema.ttl_seconds is None else round(schema.ttl_seconds * _MICROSECONDS)
 
 
 def _checked(text: str, schemas: Mapping[str, Schema]) -> Ref:

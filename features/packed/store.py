@@ -17,6 +17,7 @@ from features.packed.decode import Found, Part
 from features.packed.frames import columns_of, micros
 from features.packed.layout import Schema, pack
 from features.packed.plan import CUSTOMER, Plan, compile_plan
+from features.packed.schema import hash_of
 from features.packed.scripts import DROP, WRITE
 from features.packed.servers import open_servers, redis_errors
 from features.vectors import Vectors
@@ -126,10 +127,18 @@ class PackedStore:
             _log.warning("%d of %d values in Redis were damaged; their views count as missing", found.damaged, len(ids))
         return plan.vectors(found, to_micros(now()))
 
+    def read_values(self, key: str, ids: Sequence[str]) -> list[bytes | None]:
+        """The whole value of each entity, as `layout` has it; None where there is none.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
+        with redis_errors():
+            return self._servers.read(self._keys(key, ids))
+
     def _decode(self, part: Part, key: str, ids: Sequence[str | None], into: Found) -> None:
         unique = [each for each in dict.fromkeys(ids) if each is not None]
-        with redis_errors():
-            read = self._servers.read(self._keys(key, unique))
+        read = self.read_values(key, unique)
         values: dict[str | None, bytes | None] = dict(zip(unique, read, strict=True))
         if len(ids) == 1:
             part.one(values.get(ids[0]) or b"", into)
@@ -155,11 +164,11 @@ class PackedStore:
         with redis_errors():
             return self._servers.unlink(self._keys(key, list(dict.fromkeys(ids))))
 
-    def drop(self, views: Iterable[tuple[str, int]]) -> int:
+    def drop(self, views: Iterable[tuple[str, str]]) -> int:
         """Remove every segment of views, of any schema, in batches between which others are served.
 
         Args:
-            views: key and view hash of each.
+            views: key and name of each.
 
         Returns:
             How many segments there were.
@@ -168,8 +177,8 @@ class PackedStore:
             Unavailable: Redis cannot be reached; run it again.
         """
         hashes: dict[str, bytes] = defaultdict(bytes)
-        for key, view in views:
-            hashes[key] += view.to_bytes(4, "little")
+        for key, name in views:
+            hashes[key] += hash_of(name).to_bytes(4, "little")
         with redis_errors():
             return sum(
                 sum(self._servers.run(DROP, keys, [gone]))
