@@ -1,0 +1,155 @@
+"""The latest rows of several views as packed entities, a bounded number at a time. Needs no Feast.
+
+Views of one run that share a key are walked side by side in the order of the key, so that an entity's segments of all
+of them go to the server in one compare-and-set. Each view is read once and only a chunk of it is packed at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Self, TypeVar
+
+import numpy as np
+import polars as pl
+
+from features.kernel.errors import InvalidInput
+from features.packed.frames import columns_of, micros
+from features.packed.layout import Schema, pack
+
+__all__ = ["CREATED", "ENTITY", "EVENT", "Chunk", "Rows", "ahead", "chunks", "entity_of"]
+
+Item = TypeVar("Item")
+
+ENTITY, EVENT, CREATED = "__entity", "__event", "__created"
+"""Columns of a view's rows beside its features: the key (string), and two instants. `CREATED` may be absent."""
+
+
+class Chunk(NamedTuple):
+    """Some entities of one key, ready to be written."""
+
+    ids: list[str]
+    segments: list[bytes]
+    """Of each entity one segment a view, one after the other."""
+    rows: tuple[int, ...]
+    """How many of each view are in it."""
+
+
+class Rows:
+    """A view's latest rows, one an entity, in the order of their key.
+
+    Args:
+        schema: what its segments hold.
+        frames: columns `ENTITY`, `EVENT`, perhaps `CREATED`, and the schema's fields; sorted by `ENTITY` from first to
+            last.
+        total: rows in all of them, if known.
+        size: bytes of memory that they take until they are taken.
+    """
+
+    def __init__(self, schema: Schema, frames: Iterable[pl.DataFrame], total: int | None = None, size: int = 0) -> None:
+        self.schema, self.total, self.size = schema, total, size
+        self._frames = iter(frames)
+        self._held: pl.DataFrame | None = None
+        self._ended = False
+
+    @classmethod
+    def of(cls, schema: Schema, frame: pl.DataFrame, at_once: int) -> Self:
+        """All rows of a view, in any order.
+
+        Raises:
+            InvalidInput: a row has no key.
+        """
+        if frame[ENTITY].has_nulls():
+            raise InvalidInput(
+                f"has rows without {schema.key}", field=schema.name, remedy="remove them from its source"
+            )
+        if not frame[ENTITY].is_sorted():
+            frame = frame.sort(ENTITY)
+        return cls(schema, frame.iter_slices(at_once), frame.height, int(frame.estimated_size()))
+
+    def fill(self, count: int) -> str | None:
+        """Hold at least `count` rows, or all that are left.
+
+        Returns:
+            The key up to which no row is missing; None if that is the end.
+        """
+        while not self._ended and (self._held is None or self._held.height < count):
+            following = next(self._frames, None)
+            self._ended = following is None
+            if following is not None and following.height:
+                self._held = following if self._held is None else pl.concat([self._held, following])
+        if self._ended or self._held is None:
+            return None
+        last: str = self._held[ENTITY][-1]
+        return last
+
+    def take(self, last: str | None) -> pl.DataFrame | None:
+        """Give away what is held up to this key, all of it if None; None if that is nothing."""
+        if self._held is None:
+            return None
+        count = self._held.height if last is None else int(self._held[ENTITY].search_sorted(last, side="right"))
+        taken, rest = self._held.head(count), self._held.slice(count)
+        self._held = rest if rest.height else None
+        return taken if count else None
+
+
+def entity_of(keys: Mapping[str, str]) -> pl.Expr:
+    """The column `ENTITY`: ids as `features.packed.protos.entity_of` gives them, null where a part is missing.
+
+    Args:
+        keys: column of each join key.
+    """
+    parts = [pl.col(column).cast(pl.String) for _, column in sorted(keys.items())]
+    if len(parts) > 1:
+        parts = [pl.concat_str(each.str.len_chars(), pl.lit(":"), each) for each in parts]
+    return pl.concat_str(parts, separator=",").alias(ENTITY)
+
+
+def chunks(views: Sequence[Rows], at_once: int) -> Iterator[Chunk]:
+    """Entities in the order of their key, each once, with the segments of every view that knows it.
+
+    Args:
+        at_once: rows of each view that are packed at a time, at least.
+
+    Raises:
+        InvalidInput: a value cannot be kept; the message names view, feature and value.
+    """
+    while True:
+        ends = [each.fill(at_once) for each in views]
+        last = min((end for end in ends if end is not None), default=None)
+        taken = [each.take(last) for each in views]
+        if any(part is not None for part in taken):
+            yield _chunk([each.schema for each in views], taken)
+        elif last is None:
+            return
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items; each is made, on a thread, while the one before is in use."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
+
+
+def _chunk(schemas: Sequence[Schema], parts: Sequence[pl.DataFrame | None]) -> Chunk:
+    merged: dict[str, bytes] = {}
+    for schema, part in zip(schemas, parts, strict=True):
+        if part is not None:
+            segments = dict(zip(part[ENTITY].to_list(), _segments(schema, part), strict=True))
+            merged = _joined(merged, segments) if merged else segments
+    rows = tuple(0 if part is None else part.height for part in parts)
+    return Chunk(list(merged), list(merged.values()), rows)
+
+
+def _segments(schema: Schema, rows: pl.DataFrame) -> list[bytes]:
+    # A row whose created time is missing counts as older than one that has any.
+    created = micros(rows[CREATED].fill_null(np.datetime64(0, "us"))) if CREATED in rows.columns else None
+    return pack(schema, columns_of(schema, rows), micros(rows[EVENT]), created)
+
+
+def _joined(ours: Mapping[str, bytes], theirs: Mapping[str, bytes]) -> dict[str, bytes]:
+    if ours.keys() == theirs.keys():
+        return {each: ours[each] + theirs[each] for each in ours}
+    return {each: ours.get(each, b"") + theirs.get(each, b"") for each in {**ours, **theirs}}
