@@ -21,7 +21,7 @@ from features.population import months_of
 from features.refs import all_refs
 from features.view import Feature, FeatureView
 
-__all__ = ["Shift", "Side", "compare_runs", "psi", "rows_of_run", "run_at", "side_by_side"]
+__all__ = ["Shift", "Side", "Value", "compare_runs", "psi", "rows_of_run", "run_at", "side_by_side", "values_of"]
 
 BINS = 10
 """Of the population stability index, equally full in the first population."""
@@ -67,15 +67,24 @@ def side_by_side(
     Raises:
         NotFound: nothing was known of a customer at the instant.
     """
-    chosen = all_views() if views is None else views
     spine = pl.concat([spine_of([customer], as_of) for customer, as_of in sides])
     there = set(known(events, spine).select("customer_id", "as_of").unique().rows())
     for customer, as_of in sides:
         if (customer, as_of) not in there:
             raise NotFound(f"is not known as of {as_of:%Y-%m-%d %H:%M:%S} UTC", field="customer", value=customer)
+    return values_of(events, sides, views)
+
+
+def values_of(
+    events: pl.DataFrame, sides: Sequence[Side], views: Mapping[str, FeatureView] | None = None
+) -> dict[str, tuple[Value, ...]]:
+    """As `side_by_side`, with nothing but None of a customer who was not known."""
+    chosen = all_views() if views is None else views
+    spine = pl.concat([spine_of([customer], as_of) for customer, as_of in sides])
     everyone = population(events, months_of(spine), chosen)
     theirs = events.join(_people(events, spine), on="customer_id", how="semi")
-    rows = wide(compute(theirs, spine, everyone, chosen), [ref for v in chosen.values() for ref in all_refs(v)], chosen)
+    refs = [ref for view in chosen.values() for ref in all_refs(view)]
+    rows = wide(compute(theirs, spine, everyone, chosen), refs, chosen)
     found: dict[str, tuple[Value, ...]] = {}
     for view in chosen.values():
         for each in view.features:
@@ -83,8 +92,12 @@ def side_by_side(
             if each.length is None:
                 found[ref] = tuple(rows[column_name(ref)])
             else:
-                found[ref] = tuple(list(row) for row in rows.select(_elements(ref, each.length)).iter_rows())
+                found[ref] = tuple(_list(row) for row in rows.select(_elements(ref, each.length)).iter_rows())
     return found
+
+
+def _list(row: tuple[float | None, ...]) -> list[float | None] | None:
+    return None if all(each is None for each in row) else list(row)
 
 
 def _elements(ref: str, length: int) -> list[str]:

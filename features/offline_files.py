@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from features.view import Feature, FeatureView, column_type
 __all__ = ["instants", "latest_rows", "name_of", "prepare", "rows_of", "schema", "stored", "write"]
 
 _NAME = "%Y%m%dT%H%M%S%f.parquet"
+_INSTANT = re.compile(r"\d{8}T\d{12}\.parquet")
 _EMPTY = "none.parquet"
 
 
@@ -71,9 +73,9 @@ def name_of(instant: datetime) -> str:
 
 
 def instants(offline: Path, view: FeatureView) -> list[datetime]:
-    """The instants of a view's files, in order."""
-    names = (each.name for each in (offline / view.name).glob("*.parquet") if each.name != _EMPTY)
-    return sorted(datetime.strptime(each, _NAME).replace(tzinfo=UTC) for each in names)
+    """The instants of a view's files, in order; files that others laid beside them have none."""
+    stems = (each.stem for each in (offline / view.name).glob("*.parquet") if _INSTANT.fullmatch(each.name))
+    return sorted(datetime.strptime(each, _NAME.removesuffix(".parquet")).replace(tzinfo=UTC) for each in stems)
 
 
 def schema(view: FeatureView) -> dict[str, pl.DataType | type[pl.DataType]]:

@@ -17,15 +17,21 @@ import polars as pl
 
 from features import offline_files as files
 from features import quality
+from features.compute import all_views, compute, population
+from features.frames import spine_of
+from features.population import months_of
 from features.quality import Report
 from features.view import FeatureView
+from features.windows import known_from
 
-__all__ = ["Gate", "Run", "alone", "promote"]
+__all__ = ["Gate", "Run", "alone", "promote", "rehearse"]
 
 Gate = Callable[[Report], None]
 """What decides on a run by its report: it raises to stop it. `quality.require` stops at any breach."""
 
 STAGING = ".run"
+REHEARSED = 20_000
+"""Customers whose features are computed to judge events before they are stored."""
 
 
 def promote(
@@ -59,6 +65,29 @@ def promote(
             return run.promote()
         finally:
             run.discard()
+
+
+def rehearse(
+    events: pl.DataFrame, views: Mapping[str, FeatureView] | None = None, customers: int = REHEARSED
+) -> Report:
+    """What the views would come to of events that are not stored yet, after the last of them; nothing is written.
+
+    Args:
+        events: columns `features.frames.EVENT_SCHEMA`.
+        views: those of `features/views`, if None.
+        customers: of so many at most, taken at even steps of their sorted ids.
+    """
+    chosen = all_views() if views is None else views
+    if events.is_empty():
+        return Report(None, ())
+    as_of = events.select(known_from().max()).item()
+    people = events["customer_id"].unique().sort()
+    sample = people.gather_every(-(-len(people) // customers))
+    spine = spine_of(sample, as_of)
+    accounts = events.filter(pl.col("customer_id").is_in(sample.implode()))["account_id"].drop_nulls().unique()
+    wanted = pl.col("customer_id").is_in(sample.implode()) | pl.col("account_id").is_in(accounts.implode())
+    everyone = population(events, months_of(spine), chosen)
+    return quality.inspect(compute(events.filter(wanted), spine, everyone, chosen), chosen, as_of)
 
 
 class Run:
