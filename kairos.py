@@ -20,8 +20,10 @@ __all__ = ["VERBS", "app", "load", "main"]
 
 VERBS = {
     "demo": "Run the whole loop once, from raw events to measured actions.",
-    "up": "Start Redis, the service and the learner until Ctrl-C.",
+    "up": "Start Redis, the service, the follower and the learner until Ctrl-C.",
     "import": "Read a foreign table through a recipe.",
+    "ingest": "Keep online features fresh; take events from a Redis Stream.",
+    "quarantine": "Look at what was set aside at the door; release or discard it.",
     "features": "Define, compute, look up and materialise features.",
     "train": "Train a problem; promote the model if the gates let it.",
     "models": "List the served models, with how far to trust each.",
@@ -29,6 +31,8 @@ VERBS = {
     "decide": "Ask for a customer's next best action.",
     "learn": "Learn from what came of decisions; say what worked.",
     "report": "Report how far customers have drifted since training.",
+    "consent": "Show whether a customer may be contacted, by channel and since when.",
+    "forget": "Remove a person from everything; name the models that learnt from them.",
     "bench": "Measure Kairos side by side with its peers.",
 }
 """Every verb and its one line; the module is `cli.<verb>`, with an underscore after a Python keyword."""

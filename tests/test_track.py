@@ -19,7 +19,7 @@ from features.kernel.card import column_name, load_card
 from features.kernel.errors import GateRefused, NotEnoughData, NotFound, Unavailable
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
-from training import bundle, pipeline, track
+from training import bundle, membership, pipeline, track
 from training.gate import Finding
 from training.pipeline import Trained
 from training.synthetic import draw
@@ -102,7 +102,7 @@ def test_mlflow_can_load_the_champion_and_it_predicts_the_same(
 def test_the_bundle_is_what_the_architecture_says(trained: Trained, data: TrainingSet, home: Settings) -> None:
     assert trained.promoted
     assert trained.bundle == home.models / "synthetic" / trained.card.version
-    assert {each.name for each in trained.bundle.iterdir()} == set(bundle.FILES)
+    assert {each.name for each in trained.bundle.iterdir()} == {*bundle.FILES, membership.FILE}
     assert load_card(trained.bundle / "card.json") == trained.card
     pointer = json.loads((home.models / "synthetic" / "champion.json").read_text())
     assert pointer == {"version": trained.card.version, "former": []}

@@ -124,7 +124,7 @@ def _register(found: Fitted, run: track.Run, settings: Settings, progress: Progr
         _write_files(found, card, folder)
         progress("register", 0.95)
         run.log_files(folder, card)
-        place = bundle.publish(folder, settings.models, card)
+        place = bundle.publish(folder, settings.models, card, found.data.members)
     promoted = not any(each.refuses for each in found.findings)
     if promoted:
         run.promote(found.findings)

@@ -92,10 +92,14 @@ class TrainingSet:
         return digest.hexdigest()
 
     @property
+    def members(self) -> list[str]:
+        """Sorted ids of those whose rows fitted, tuned or calibrated the model."""
+        return sorted({*self.train.person.tolist(), *self.validation.person.tolist()})
+
+    @property
     def membership_hash(self) -> str:
-        """SHA-256 over the sorted ids of those whose rows fitted, tuned or calibrated the model."""
-        members = sorted({*self.train.person.tolist(), *self.validation.person.tolist()})
-        return hashlib.sha256("\n".join(members).encode()).hexdigest()
+        """SHA-256 over `members`."""
+        return hashlib.sha256("\n".join(self.members).encode()).hexdigest()
 
     def check(self) -> TrainingSet:
         """Itself, if every split holds enough of both classes.
