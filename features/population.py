@@ -8,7 +8,6 @@ was known when, a month's row is final from its first instant on: whatever comes
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 
 import polars as pl
 
@@ -40,13 +39,13 @@ def by_month(
         days: how far back events count; all of them, if None.
         summarise: events with `as_of`, the month's first instant, to one row, also of no events.
     """
-    parts = []
-    for month in months.to_list():
-        assert isinstance(month, datetime)
-        at = pl.lit(month).cast(_INSTANT)
+
+    def row(at: pl.Expr) -> pl.DataFrame:
         known = (pl.col("occurred_at") < at) & (pl.col("received_at") <= at)
         if days is not None:
             known &= pl.col("occurred_at") >= at - pl.duration(days=days)
         found = summarise(prepared.filter(known).with_columns(at.alias("as_of")))
-        parts.append(found.with_columns(at.alias("month")))
-    return pl.concat(parts)
+        return found.with_columns(at.alias("month"))
+
+    rows = [row(pl.lit(month).cast(_INSTANT)) for month in months.to_list()]
+    return pl.concat(rows) if rows else row(pl.lit(None).cast(_INSTANT)).clear()

@@ -126,9 +126,7 @@ def test_rows_stand_in_card_order(churn: TrainingSet) -> None:
 def test_candidate_columns_hold_the_value_of_the_hour_that_was_taken(market: Market) -> None:
     data = training_set("send_time", market.events, market)
     assert data.candidates is not None
-    at = {
-        name: data.columns.index(name) for name in ("hour_of_day", "day_of_week", "affinity_hour", "affinity_weekday")
-    }
+    at = {name: data.columns.index(name) for name in ("hour_of_day", "day_of_week", "affinity")}
     rows = data.test.x[:200]
     frame = pl.DataFrame({"customer_id": data.test.person[:200], "as_of": data.test.as_of[:200]}).with_columns(
         pl.col("as_of").dt.replace_time_zone("UTC")
@@ -137,9 +135,8 @@ def test_candidate_columns_hold_the_value_of_the_hour_that_was_taken(market: Mar
     looked_up = frame.join(view, on=["customer_id", "as_of"], how="left", maintain_order="left")
     for i, row in enumerate(rows):
         hour, day = int(row[at["hour_of_day"]]), int(row[at["day_of_week"]])
-        assert row[at["affinity_hour"]] == pytest.approx(looked_up[f"open_rate_h{hour:02d}"][i], nan_ok=True)
-        assert row[at["affinity_weekday"]] == pytest.approx(looked_up[f"open_rate_d{day}"][i], nan_ok=True)
-    assert {f"send_hours:open_rate_h{hour:02d}" for hour in range(24)} <= data.defaults.keys()
+        assert row[at["affinity"]] == looked_up["open_rate"][i][day * 24 + hour]
+    assert {f"send_hours:open_rate[{hour}]" for hour in range(168)} <= data.defaults.keys()
 
 
 def test_vocabularies_come_from_training_rows_alone(made: Synthetic) -> None:

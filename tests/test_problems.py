@@ -13,6 +13,7 @@ from features.compute import all_views
 from features.frames import EVENT_SCHEMA
 from features.kernel.events import EVENT_TYPES
 from features.market import Market, simulate
+from features.refs import all_refs
 from training.dataset import references
 from training.problem import Problem
 from training.problems import all_problems
@@ -90,7 +91,7 @@ def test_it_is_named_as_its_file_and_asks_a_question(problem: Problem) -> None:
 
 
 def test_what_it_refers_to_exists(problem: Problem) -> None:
-    known = {ref for view in all_views().values() for ref in view.refs}
+    known = {ref for view in all_views().values() for ref in all_refs(view)}
     columns = problem.candidates.columns if problem.candidates else ()
     read = set(references(problem))
     assert read and read <= known
