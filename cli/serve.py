@@ -24,8 +24,9 @@ def run(
 ) -> None:
     """Serve scores, reasons and decisions over HTTP until Ctrl-C.
 
-    The API is described at /docs. Without KAIROS_REDIS_URL a Redis of its own is started, which is empty at first and
-    ends with the service: use `kairos up`, or materialise from another terminal with the URL that is printed.
+    The API is described at /docs. The service takes events into the ledger; `kairos ingest` keeps features fresh.
+    Without KAIROS_REDIS_URL a Redis of its own is started, which is empty at first and ends with the service: use
+    `kairos up`, or run `kairos ingest` from another terminal with the URL that is printed.
 
     Example:
 

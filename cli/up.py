@@ -1,4 +1,4 @@
-"""`kairos up`: everything one machine needs, in the foreground: Redis, the service and the learner, until Ctrl-C."""
+"""`kairos up`: what one machine needs, in the foreground: Redis, service, follower and learner, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from types import FrameType
@@ -22,7 +22,9 @@ from decisioning.learner import learn
 from decisioning.point import all_points
 from features import history
 from features.frames import spine_of
+from features.kernel import cursors, tables
 from features.kernel.clock import now
+from features.kernel.cursors import Cursor
 from features.kernel.errors import KairosError, Unavailable
 from features.kernel.ledger import Ledger
 from features.kernel.processes import answers, child
@@ -32,15 +34,17 @@ from features.store import FeatureStore
 
 __all__ = ["run"]
 
+_LOOK, _PATIENCE = 0.2, 600.0
 _log = logging.getLogger(__name__)
 
 
 def run(
     learn_every: Annotated[float, typer.Option(help="Seconds between two turns of the learner.", min=0.1)] = 60.0,
 ) -> None:
-    """Start Redis (if KAIROS_REDIS_URL is not set), the service and the learner; Ctrl-C stops all it started.
+    """Start Redis (if KAIROS_REDIS_URL is not set), service, follower and learner; Ctrl-C stops all it started.
 
-    An embedded Redis begins empty and is filled from the offline store, if features were ever computed.
+    An embedded Redis begins empty and is filled with everyone's features as of now. The follower (`kairos ingest`)
+    keeps them fresh from then on.
 
     Example:
 
@@ -55,12 +59,24 @@ def run(
         else:
             settings = replace(settings, redis_url=_redis(running))
             _fill(settings)
-        service = running.enter_context(_service(settings))
+        parts = {
+            "the service": running.enter_context(_service(settings)),
+            "the follower": running.enter_context(_follower(settings)),
+        }
         running.enter_context(_learner(settings, learn_every))
         url = f"http://{settings.host}:{settings.port}"
         console.out.print(f"Kairos is up: {url}/docs · Ctrl-C stops it", markup=False)
-        ended = service.wait()
-    raise Unavailable(f"the service ended by itself with code {ended}", remedy="see its messages above")
+        name, ended = _first_to_end(parts)
+    raise Unavailable(f"{name} ended by itself with code {ended}", remedy="see its messages above")
+
+
+def _first_to_end(parts: Mapping[str, subprocess.Popen[bytes]]) -> tuple[str, int]:
+    while True:
+        for name, process in parts.items():
+            try:
+                return name, process.wait(_LOOK)
+            except subprocess.TimeoutExpired:
+                continue
 
 
 def _as_ctrl_c(_signal: int, _frame: FrameType | None) -> None:
@@ -85,33 +101,42 @@ def _fill(settings: Settings) -> None:
 
 
 def _computed(settings: Settings, store: FeatureStore, instant: datetime) -> dict[str, int]:
-    ledger = Ledger(settings.ledger)
-    try:
-        events = history.refreshed(settings, ledger)
-    finally:
-        ledger.close()
-    if events.height:
-        store.backfill(events, spine_of(events["customer_id"].unique().sort(), instant))
-    elif not any(each.name != "none.parquet" for each in settings.offline.glob("*/*.parquet")):
-        return {}
-    return store.materialize(instant)
+    with Ledger.of(settings) as ledger:
+        mark = ledger.mark(tables.events)
+        if mark:
+            events = history.refreshed(settings, ledger)
+            store.backfill(events, spine_of(events["customer_id"].unique().sort(), instant))
+        elif not any(each.name != "none.parquet" for each in settings.offline.glob("*/*.parquet")):
+            return {}
+        loaded = store.materialize(instant)
+        # All that the ledger held is online as of this instant: the follower needs not compute it again.
+        cursors.move(ledger, Cursor(mark, instant))
+    return loaded
+
+
+def _service(settings: Settings) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """`kairos serve` as a child, ready to answer; stopped when left."""
+    health = f"http://{settings.host}:{settings.port}/healthz"
+    return _part("Service", "serve", lambda: answers(health), settings)
 
 
 @contextmanager
-def _service(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """`kairos serve` as a child, ready to answer; stopped when left."""
-    health = f"http://{settings.host}:{settings.port}/healthz"
-    command = [sys.executable, "-m", "kairos", "serve"]
+def _follower(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """`kairos ingest` as a child, following; stopped when left."""
+    with Ledger.of(settings) as ledger:
+        before = cursors.read(ledger)
+        with _part("Follower", "ingest", lambda: cursors.read(ledger) != before, settings) as process:
+            yield process
+
+
+@contextmanager
+def _part(title: str, verb: str, ready: Callable[[], bool], settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    command, env = [sys.executable, "-m", "kairos", verb], {"KAIROS_REDIS_URL": settings.redis_url}
     with ExitStack() as running:
-        with console.step("Service") as at:
-            process = running.enter_context(
-                child(
-                    command,
-                    name="kairos serve",
-                    ready=lambda: answers(health),
-                    env={"KAIROS_REDIS_URL": settings.redis_url},
-                )
-            )
+        with console.step(title) as at:
+            # A follower of a long ledger reads all of it first.
+            started = child(command, name=f"kairos {verb}", ready=ready, env=env, patience=_PATIENCE)
+            process = running.enter_context(started)
             at.note = f"process {process.pid}"
         yield process
 

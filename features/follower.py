@@ -103,6 +103,11 @@ class Follower:
         """Customers whose features are older than their last event that was read."""
         return len(self._touched) + len(self._due)
 
+    @property
+    def cursor(self) -> Cursor | None:
+        """What has been dealt with; the ledger is told a little later."""
+        return self._cursor
+
     # -- turns -----------------------------------------------------------------------------------------------------
 
     def run(self, stop: threading.Event) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from features.intake import Intake
 from serving.bundles import Models
 
 __all__ = ["Metrics"]
@@ -30,9 +31,9 @@ class Metrics:
         self.unlogged = self._counter("scores_unlogged", "Served scores that the log could not take")
         self.failures = self._counter("failures", "Failures of background work", "work")
 
-    def show(self, models: Models, waiting: Callable[[], int]) -> None:
-        """Add what is read off when the page is asked for: the served models, and how far ingest is behind."""
-        self.registry.register(_Now(models, waiting))
+    def show(self, models: Models, intake: Intake) -> None:
+        """Add what is read off when the page is asked for: the served models, and how far features are behind."""
+        self.registry.register(_Now(models, intake))
 
     def text(self) -> bytes:
         """The page."""
@@ -43,8 +44,8 @@ class Metrics:
 
 
 class _Now(Collector):
-    def __init__(self, models: Models, waiting: Callable[[], int]) -> None:
-        self._models, self._waiting = models, waiting
+    def __init__(self, models: Models, intake: Intake) -> None:
+        self._models, self._intake = models, intake
 
     def collect(self) -> Iterator[Metric]:
         served = GaugeMetricFamily("kairos_model", "1 for each served model", labels=["problem", "version"])
@@ -53,5 +54,12 @@ class _Now(Collector):
         yield served
         faults = len(self._models.faults)
         yield GaugeMetricFamily("kairos_model_faults", "Models whose newest bundle is not served", faults)
-        behind = "Customers whose features are older than their last event"
-        yield GaugeMetricFamily("kairos_ingest_waiting", behind, self._waiting())
+        yield GaugeMetricFamily(
+            "kairos_follower_alive", "1 while a follower keeps features fresh", float(self._intake.backlog.alive)
+        )
+        yield GaugeMetricFamily(
+            "kairos_follower_behind_events", "Events whose customers' features are older", self._intake.waiting
+        )
+        yield GaugeMetricFamily(
+            "kairos_follower_behind_seconds", "How long the first of them has waited", self._intake.backlog.seconds
+        )

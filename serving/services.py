@@ -13,14 +13,13 @@ import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
 from decisioning.point import DecisionPoint, all_points
-from features.compute import all_views
-from features.ingest import Ingest
+from features.intake import Intake
 from features.kernel.errors import KairosError
 from features.kernel.group_commit import GroupCommit
 from features.kernel.ledger import Ledger
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings
-from features.store import FeatureStore
+from features.packed.store import PackedStore
 from serving.bundles import Models
 from serving.deciding import Decider
 from serving.metrics import Metrics
@@ -42,7 +41,7 @@ class Services:
     ledger: Ledger
     commit: GroupCommit
     store: OnlineStore
-    ingest: Ingest
+    intake: Intake
     models: Models
     score_log: ScoreLog
     scorer: Scorer
@@ -52,9 +51,9 @@ class Services:
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Read models and states, begin to open the store, and from then on look for newer ones each second."""
+        """Read models and states, and from then on look each second for newer ones and at what may be away."""
         self.refresh()
-        self.store.start()
+        self.intake.start()
         self._thread = threading.Thread(target=self._keep_fresh, name="refresh", daemon=True)
         self._thread.start()
 
@@ -64,11 +63,11 @@ class Services:
         self._try("states", self.decider.refresh)
 
     def close(self) -> None:
-        """Stop in the order of the data: what was acknowledged is computed and written before the ledger closes."""
+        """Stop in the order of the data: what was taken is in the ledger before it closes."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
-        self.ingest.close()
+        self.intake.close()
         self.score_log.close()
         self.scorer.close()
         self.store.close()
@@ -76,7 +75,10 @@ class Services:
         self.ledger.close()
 
     def _keep_fresh(self) -> None:
-        while not self._closing.wait(_REFRESH_SECONDS):
+        while True:
+            self._try("store", self.store.look)
+            if self._closing.wait(_REFRESH_SECONDS):
+                return
             self.refresh()
 
     def _try(self, work: str, do: Callable[[], None]) -> None:
@@ -98,7 +100,7 @@ def compose(
 
     Args:
         settings: what the deployment chose.
-        store: opens the feature store; Feast's, if None.
+        store: makes the online store; the packed one at `settings.redis_url`, if None.
         points: decision points; those of `decisioning/journeys`, if None.
         rng: of the draws that are not sticky; seeded anew for each worker, if None.
 
@@ -107,7 +109,7 @@ def compose(
     """
     ledger = Ledger(settings.ledger, skew=timedelta(seconds=settings.skew_seconds))
     commit, metrics, models = GroupCommit(ledger), Metrics(), Models(settings.models)
-    online = OnlineStore(store or (lambda: _feast(settings)))
+    online = OnlineStore(PackedStore.of(settings) if store is None else store())
     score_log = ScoreLog(ledger, commit, share=settings.score_log_share, dropped=metrics.unlogged.inc)
     scorer = Scorer(models, online, score_log, metrics, ttl_seconds=settings.feature_ttl_hours * 3600.0)
     decider = Decider(
@@ -119,13 +121,6 @@ def compose(
         salt=settings.salt,
         rng=rng or generator("decide", settings.salt, uuid.uuid4()),
     )
-    ingest = Ingest(ledger, commit, online, settings.queue_size)
-    metrics.show(models, lambda: ingest.waiting)
-    return Services(settings, ledger, commit, online, ingest, models, score_log, scorer, decider, metrics)
-
-
-def _feast(settings: Settings) -> Store:
-    """Feast's store, imported and read once, so that no request waits for either."""
-    store = FeatureStore(settings)
-    store.read_vectors(["(nobody)"], [ref for view in all_views().values() for ref in view.refs[:1]])
-    return store
+    intake = Intake(ledger, commit, settings.queue_size)
+    metrics.show(models, intake)
+    return Services(settings, ledger, commit, online, intake, models, score_log, scorer, decider, metrics)

@@ -28,8 +28,6 @@ __all__ = ["MemoryStore", "listening", "publish", "simple_card"]
 
 _PATIENCE = 20.0
 
-_KEYS = ("customer_id", "as_of")
-
 
 class MemoryStore:
     """A `serving.online.Store` in a dictionary; `away` makes it unreachable, `delay` (seconds) slow."""
@@ -43,11 +41,17 @@ class MemoryStore:
         """Keep the rows of each view's frame; the greater `as_of` wins."""
         self._reach()
         for view, frame in frames.items():
-            rows = self._views.setdefault(view, {})
+            rows, key = self._views.setdefault(view, {}), frame.columns[0]
             for row in frame.iter_rows(named=True):
-                customer, as_of = row["customer_id"], row["as_of"]
-                if customer not in rows or rows[customer][0] <= as_of:
-                    rows[customer] = as_of, {name: value for name, value in row.items() if name not in _KEYS}
+                entity, as_of = row.pop(key), row.pop("as_of")
+                if entity not in rows or rows[entity][0] <= as_of:
+                    rows[entity] = as_of, row
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Keep nothing of some customers."""
+        for rows in self._views.values():
+            for each in ids:
+                rows.pop(each, None)
 
     def put(self, customer: str, values: Mapping[str, float | str | None], as_of: datetime | None = None) -> None:
         """Keep values of one customer by reference `view:feature`."""

@@ -1,14 +1,16 @@
-"""The service as a process of its own, at the demo's instant."""
+"""The service and the follower as processes of their own, at the demo's instant."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from features.kernel import cursors
+from features.kernel.ledger import Ledger
 from features.kernel.processes import answers, child, free_port
 from features.kernel.settings import Settings
 
@@ -17,15 +19,23 @@ __all__ = ["running_service"]
 
 @contextmanager
 def running_service(settings: Settings, *, redis_url: str, now: datetime, log: Path) -> Iterator[str]:
-    """Run `kairos serve` at the instant `now` and yield its base URL; stop it when left.
+    """Run `kairos serve` and `kairos ingest` at the instant `now` and yield the base URL; stop both when left.
 
     Raises:
-        Unavailable: it did not become ready; the message ends with its log.
+        Unavailable: one of them did not become ready; the message ends with its log.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     chosen = replace(settings, redis_url=redis_url, port=port)
     env = chosen.environment() | {"KAIROS_NOW": now.isoformat()}
-    command = [sys.executable, "-m", "kairos", "serve"]
-    with child(command, name="kairos serve", ready=lambda: answers(f"{url}/readyz"), env=env, log=log):
+
+    def running(verb: str, ready: Callable[[], bool], log: Path) -> AbstractContextManager[object]:
+        return child([sys.executable, "-m", "kairos", verb], name=f"kairos {verb}", ready=ready, env=env, log=log)
+
+    with ExitStack() as stack:
+        ledger = stack.enter_context(Ledger.of(settings))
+        before = cursors.read(ledger)
+        follower_log = log.with_name(f"follower-{log.name}")
+        stack.enter_context(running("ingest", lambda: cursors.read(ledger) != before, follower_log))
+        stack.enter_context(running("serve", lambda: answers(f"{url}/readyz"), log))
         yield url

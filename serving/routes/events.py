@@ -1,10 +1,12 @@
-"""`POST /v1/events`: what happened, once, durably."""
+"""`POST /v1/events`: what happened, once, durably. JSON, or NDJSON with an event a line."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+import msgspec
+from fastapi import APIRouter, Body, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
@@ -14,8 +16,8 @@ from features.kernel.events import Event
 from features.kernel.records import Receipt
 from serving.edge import MAX_BODY
 from serving.journal import durable
-from serving.routes.common import AnyBody, Serving, answer, many, one, one_or_many_schema, refused
-from serving.schemas import EventBatch, EventIn, ReceiptsOut
+from serving.routes.common import Serving, answer, many, one, one_or_many_schema, refused
+from serving.schemas import BATCH, EventBatch, EventIn, ReceiptsOut
 from serving.services import Services
 
 __all__ = ["router"]
@@ -31,33 +33,81 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
+_LINES = {
+    "schema": {"type": "string", "description": f"one event a line, up to {BATCH} lines"},
+    "example": json.dumps(_EXAMPLE),
+}
+_BODY = one_or_many_schema(EventIn, EventBatch, _EXAMPLE)
+_BODY["requestBody"]["content"]["application/x-ndjson"] = _LINES
+_BOM = b"\xef\xbb\xbf"
+
+
 @router.post(
     "/events",
-    summary='Send one event, or up to 1,000 as {"events": [...]}',
+    summary='Send one event, up to 1,000 as {"events": [...]}, or one a line as NDJSON',
     response_model=ReceiptsOut,
     status_code=202,
     responses={200: {"model": ReceiptsOut, "description": "nothing new: every event was known already, or refused"}},
-    openapi_extra=one_or_many_schema(EventIn, EventBatch, _EXAMPLE),
+    openapi_extra=_BODY,
 )
-async def post_events(body: AnyBody, services: Serving) -> JSONResponse:
+async def post_events(request: Request, body: Annotated[Any, Body()], services: Serving) -> JSONResponse:
     """Answers when the events are durable; features of the customers follow within moments.
 
     One event: 202 accepted, 200 known already, 409 the id has another body, 422 not valid. A batch is judged item by
     item and always answered with receipts: `accepted`, `duplicate`, `conflict`, `quarantined` (dated in the future) or
     `invalid`; send again only what was not accepted. 429: nothing was taken; try again after `Retry-After` seconds.
+
+    With `content-type: application/x-ndjson` each line is an event; blank lines are passed over, and the receipt of an
+    `invalid` one names its line.
     """
-    if "events" not in body:
-        receipts = await _append(services, [_event(body)])
-        if receipts[0].status == "conflict":
-            raise Conflict(
-                "was used before with another body", field="event_id", value=receipts[0].id, remedy="use a new id"
-            )
-        return answer(receipts)
-    items = [_event_or_refusal(each) for each in many(body, "events")]
+    if isinstance(body, bytes) and _is_ndjson(request):
+        return await _judged(services, [_line(number, text) for number, text in _lines(body)])
+    if not isinstance(body, dict):
+        found = {"type": "dict_type", "loc": ("body",), "msg": "Input should be a JSON object", "input": body}
+        raise RequestValidationError([found], body=body)
+    if "events" in body:
+        return await _judged(services, [_event_or_refusal(each) for each in many(body, "events")])
+    receipts = await _append(services, [_event(body)])
+    if receipts[0].status == "conflict":
+        raise Conflict(
+            "was used before with another body", field="event_id", value=receipts[0].id, remedy="use a new id"
+        )
+    return answer(receipts)
+
+
+async def _judged(services: Services, items: list[Event | Receipt]) -> JSONResponse:
+    """Receipts of items in their order: of events what the ledger says, of others the refusal they are."""
     events = [each for each in items if isinstance(each, Event)]
     services.metrics.items.labels("event", "invalid").inc(len(items) - len(events))
     taken = iter(await _append(services, events) if events else [])
     return answer([next(taken) if isinstance(each, Event) else each for each in items])
+
+
+def _is_ndjson(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/x-ndjson"
+
+
+def _lines(body: bytes) -> list[tuple[int, bytes]]:
+    """Numbers (from 1) and texts of the lines that are not blank."""
+    numbered = enumerate(body.removeprefix(_BOM).split(b"\n"), start=1)
+    found = [(number, text.strip()) for number, text in numbered if text.strip()]
+    if not 0 < len(found) <= BATCH:
+        raise InvalidInput(
+            f"must have 1 to {BATCH} lines", field="body", value=len(found), remedy="send several requests"
+        )
+    return found
+
+
+def _line(number: int, text: bytes) -> Event | Receipt:
+    try:
+        item = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        what = "text in UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
+        return Receipt("", "invalid", f"line {number}: is no {what}; send one JSON object a line")
+    judged = _event_or_refusal(item)
+    if isinstance(judged, Event):
+        return judged
+    return msgspec.structs.replace(judged, reason=f"line {number}: {judged.reason}")
 
 
 def _event(item: Any) -> Event:
@@ -78,7 +128,7 @@ def _event_or_refusal(item: Any) -> Event | Receipt:
 
 
 async def _append(services: Services, events: list[Event]) -> list[Receipt]:
-    receipts = await durable(lambda: services.ingest.submit(events))
+    receipts = await durable(lambda: services.intake.submit(events))
     for each in receipts:
         services.metrics.items.labels("event", each.status).inc()
     return receipts

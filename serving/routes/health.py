@@ -23,17 +23,23 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="Can it answer on its best rung?", responses={503: {"description": "not yet"}})
 async def readyz(services: Serving) -> JSONResponse:
-    """200 once the feature store is open; until then 503, and scores stand on the rung `prior`.
+    """200 while the online store can be reached; else 503, and scores stand on the rung `prior`.
 
-    Kairos answers even when it is not ready. A broken newer model does not make it unready; it is named.
+    Kairos answers even when it is not ready. A broken newer model does not make it unready; it is named. Nor does a
+    follower that does not run: events are taken, features grow stale, and it is said here.
     """
-    ready = not services.store.fault
+    ready, backlog = not services.store.fault, services.intake.backlog
     body: dict[str, Any] = {
         "ready": ready,
         "store": services.store.fault or "open",
         "models": list(services.models.problems),
         "model_faults": services.models.faults,
         "decision_points": list(services.decider.points),
+        "follower": {
+            "state": "alive" if backlog.alive else "not seen: features grow stale; run kairos ingest",
+            "events_behind": services.intake.waiting,
+            "seconds_behind": round(backlog.seconds, 3),
+        },
     }
     return JSONResponse(body, 200 if ready else 503)
 
