@@ -1,28 +1,38 @@
-"""`kairos features`: define, compute, materialise and look up what is known about customers."""
+"""`kairos features`: define, compute, check, materialise and look up what is known about customers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from cli import console
+from cli import console, features_diff, features_show
 from cli.console import JsonOption
-from features import history
-from features.compute import all_views, compute
-from features.frames import events_frame, known, spine_of
-from features.kernel import clock
-from features.kernel.errors import NotFound, Unavailable
+from features import history, quality
+from features.compare import rows_of_run, run_at
+from features.compute import all_views
+from features.frames import spine_of
+from features.freshness import newest_in, newest_recorded
+from features.kernel import clock, cursors, tables
+from features.kernel.discover import pick
+from features.kernel.errors import Unavailable
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
+from features.quality import Finding, Report
 from features.store import FeatureStore
+from features.view import FeatureView
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Define, compute, look up and materialise features.")
+app = typer.Typer(no_args_is_help=True, help="Define, compute, check, look up and materialise features.")
 
 AsOf = Annotated[str, typer.Option(help="The instant, ISO 8601 with a time zone; by default now.")]
+RunAt = Annotated[str, typer.Option(help="Check the newest run that is not after this instant.")]
+OneView = Annotated[str, typer.Option(help="Only this view.")]
+Allow = Annotated[bool, typer.Option("--allow-breaches", help="Write the run even so; the ledger records that.")]
 
 
 @app.command("apply")
@@ -38,97 +48,180 @@ def apply_() -> None:
         at.note = f"{sum(len(each.features) for each in all_views().values())} features in {len(all_views())} views"
 
 
+@app.command("list")
+def list_(view: OneView = "", as_json: JsonOption = False) -> None:
+    """List every feature with its unit, what is expected of it, and how it reads as a reason.
+
+    Example:
+
+        kairos features list
+        kairos features list --view orders --json
+    """
+    found = [(each, feature) for each in _chosen(view).values() for feature in each.features]
+    if as_json:
+        console.print_json(
+            [
+                {
+                    "ref": f"{each.name}:{feature.name}",
+                    "entity": each.entity,
+                    "ttl_days": each.ttl.total_seconds() / 86_400,
+                    "dtype": feature.dtype,
+                    "length": feature.length,
+                    "unit": feature.unit,
+                    "phrase": feature.phrase,
+                    "expected": quality.expected(feature),
+                }
+                for each, feature in found
+            ]
+        )
+        return
+    rows = [
+        (
+            f"{each.name}:{feature.name}",
+            feature.dtype + ("" if feature.length is None else f" × {feature.length}"),
+            feature.unit,
+            quality.described(feature),
+            feature.phrase,
+        )
+        for each, feature in found
+    ]
+    console.table(f"{len(rows)} features", ("feature", "type", "unit", "expected", "as a reason"), _plain(rows))
+
+
 @app.command()
-def build(as_of: AsOf = "", as_json: JsonOption = False) -> None:
-    """Compute every view for everyone known at an instant and write it to the offline store.
+def build(as_of: AsOf = "", allow_breaches: Allow = False, as_json: JsonOption = False) -> None:
+    """Compute every view for everyone known at an instant, check it, and write it to the offline store.
+
+    A run that breaches what is expected of a view is not written: the store stays as it was.
 
     Example:
 
         kairos features build --as-of 2026-11-01T00:00:00Z
     """
-    settings = Settings.from_env()
-    with console.step("Features") as at:
-        written = _build(settings, as_of)
-        at.note = f"{max(written.values()):,} customers"
-    _report("Rows written", written, as_json)
+    settings, instant = Settings.from_env(), _instant(as_of)
+    with Ledger.of(settings) as ledger:
+        written, breaches = _build(settings, ledger, instant, "build" if allow_breaches else "", as_json=as_json)
+    _report("Rows written", written, breaches, as_json)
 
 
 @app.command()
-def materialize(as_of: AsOf = "", as_json: JsonOption = False) -> None:
-    """Compute everyone's features at an instant and load them into Redis (KAIROS_REDIS_URL).
+def materialize(as_of: AsOf = "", allow_breaches: Allow = False, as_json: JsonOption = False) -> None:
+    """Compute everyone's features at an instant, check them, and load them into Redis (KAIROS_REDIS_URL).
+
+    A run that breaches what is expected of a view is not loaded: offline store and Redis stay as they were.
 
     Example:
 
         KAIROS_REDIS_URL=redis://127.0.0.1:6379/0 kairos features materialize
     """
-    settings = Settings.from_env()
+    settings, instant = Settings.from_env(), _instant(as_of)
     if not settings.redis_url:
         raise Unavailable(
             "there is no Redis to load features into",
             field="KAIROS_REDIS_URL",
             remedy="set it, or run kairos up, which starts its own and materialises into it",
         )
-    instant = _instant(as_of).isoformat()
     store = FeatureStore(settings)
-    with console.step("Features") as at:
-        at.note = f"{max(_build(settings, instant).values()):,} customers"
-    with console.step("Materialise into Redis"):
-        store.apply()
-        loaded = store.materialize(_instant(instant))
-    _report("Customers loaded", loaded, as_json)
+    with Ledger.of(settings) as ledger:
+        mark = ledger.mark(tables.events)
+        forced = "materialize" if allow_breaches else ""
+        _, breaches = _build(settings, ledger, instant, forced, as_json=as_json)
+        with console.step("Materialise into Redis") as at:
+            store.apply()
+            loaded = store.materialize(instant, at)
+            store.close()
+        if not as_of:  # what follows the ledger need not compute everyone again
+            cursors.move(ledger, cursors.Cursor(mark, instant))
+    _report("Customers loaded", loaded, breaches, as_json)
 
 
 @app.command()
-def show(
-    customer: Annotated[str, typer.Argument(help="The customer's id.")],
-    as_of: AsOf = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Show what was known about a customer at an instant, computed from the ledger.
+def check(as_of: RunAt = "", view: OneView = "", as_json: JsonOption = False) -> None:
+    """Check a stored run against what is expected of its views; exit code 1 when it is not kept.
+
+    Looks at range, missing values, cardinality and freshness. docs/features.md says where expectations come from.
 
     Example:
 
-        kairos features show c00042
-        kairos features show c00042 --as-of 2026-06-01T00:00:00Z --json
+        kairos features check
+        kairos features check --as-of 2026-11-01T00:00:00Z --view orders --json
     """
-    instant = _instant(as_of)
-    with Ledger.of(Settings.from_env()) as ledger:
-        events = events_frame(row for part in ledger.events([customer]) for row in part)
-    spine = spine_of([customer], instant)
-    if known(events, spine).is_empty():
-        raise NotFound(f"is not known as of {instant:%Y-%m-%d %H:%M:%S} UTC", field="customer", value=customer)
-    frames = compute(events, spine)
-    values = {name: frame.drop("customer_id", "as_of").row(0, named=True) for name, frame in frames.items()}
+    settings, chosen = Settings.from_env(), _chosen(view)
+    run = run_at(settings.offline, chosen, _instant(as_of))
+    frames = {name: rows_of_run(settings.offline, each, run) for name, each in chosen.items()}
+    with console.step(f"Check the run of {run:%Y-%m-%d %H:%M:%S} UTC") as at:
+        with Ledger.of(settings) as ledger:
+            newest = newest_recorded(ledger, run)
+        report = quality.inspect(frames, chosen, run, newest)
+        at.note = f"{len(report.findings)} expectations, {len(report.breaches)} breached"
     if as_json:
-        console.print_json({"customer_id": customer, "as_of": instant, "features": values})
-        return
-    rows = [
-        (f"{view.name}:{each.name}", _shown(values[view.name][each.name]), each.unit)
-        for view in all_views().values()
-        for each in view.features
-    ]
-    console.table(f"{customer} as of {instant:%Y-%m-%d %H:%M} UTC", ("feature", ">value", "unit"), rows)
+        console.print_json({"as_of": run, "expectations": report.findings, "breached": len(report.breaches)})
+    else:
+        _findings(f"Expectations of the run of {run:%Y-%m-%d %H:%M} UTC", report.findings)
+    if report.breaches:
+        raise typer.Exit(1)
+
+
+app.command("show")(features_show.show)
+app.command("diff")(features_diff.diff)
 
 
 def _instant(text: str) -> datetime:
     return clock.parse_instant(text, field="--as-of") if text else clock.now()
 
 
-def _build(settings: Settings, as_of: str) -> dict[str, int]:
-    with Ledger.of(settings) as ledger:
-        events = history.refreshed(settings, ledger)
-    spine = spine_of(events["customer_id"].unique().sort(), _instant(as_of))
-    return FeatureStore(settings).backfill(events, spine)
+def _chosen(view: str) -> dict[str, FeatureView]:
+    return {view: pick(all_views(), view, field="view")} if view else dict(all_views())
 
 
-def _report(title: str, counts: dict[str, int], as_json: bool) -> None:
+def _build(
+    settings: Settings, ledger: Ledger, instant: datetime, forced: str, *, as_json: bool
+) -> tuple[dict[str, int], Sequence[Finding]]:
+    """Rows written by view, and what was breached; `forced` names the verb that may write a run in spite of it."""
+    reports: list[Report] = []
+
+    def gate(report: Report) -> None:
+        reports.append(report)
+        if not forced:
+            quality.require(report)
+        elif report.breaches:
+            # No examples: the audit trail holds nobody's id.
+            detail = [(each.where, each.expectation, each.found, each.rows, each.of) for each in report.breaches]
+            ledger.record(f"kairos features {forced}", "breaches allowed", {"as_of": instant, "breaches": detail})
+
+    try:
+        with console.step("Features") as at:
+            events = history.refreshed(settings, ledger)
+            spine = spine_of(events["customer_id"].unique().sort(), instant)
+            written = FeatureStore(settings).backfill(events, spine, newest_in(events, instant), gate)
+            at.note = f"{max(written.values()):,} customers"
+    finally:
+        breaches = reports[0].breaches if reports else ()
+        if breaches and not forced and as_json:
+            console.print_json({"rows": None, "breaches": breaches})
+        elif breaches and not as_json:
+            _findings("Not as expected", breaches)
+    return written, breaches
+
+
+def _report(title: str, counts: dict[str, int], breaches: Sequence[Finding], as_json: bool) -> None:
     if as_json:
-        console.print_json(counts)
+        console.print_json({"rows": counts, "breaches": breaches})
     else:
         console.table(title, ("view", ">rows"), [(name, f"{rows:,}") for name, rows in counts.items()])
 
 
-def _shown(value: float | str | None) -> str:
-    if value is None:
-        return "–"
-    return value if isinstance(value, str) else f"{value:,.4g}"
+def _findings(title: str, findings: Sequence[Finding]) -> None:
+    rows = [
+        (each.where, each.expectation, each.found, f"{each.rows:,} of {each.of:,}" if each.breached else "")
+        for each in findings
+    ]
+    console.table(title, ("feature", "expected", "found", ">rows at fault"), _plain(rows))
+    for each in findings:
+        if each.examples:
+            console.out.print(f"{each.where}: rows of {', '.join(each.examples)}", markup=False, soft_wrap=True)
+
+
+def _plain(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Nothing in ids and values is markup."""
+    return [[escape(each) for each in row] for row in rows]

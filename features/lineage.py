@@ -15,6 +15,7 @@ from datetime import datetime
 
 import polars as pl
 
+from features.compare import Value
 from features.compute import Population, all_views, compute, population
 from features.frames import known, spine_of
 from features.kernel.errors import NotFound
@@ -27,9 +28,6 @@ NEWEST = 500
 """Events left out in turn, the newest first; older ones are not looked at."""
 PAIRS_AT_ONCE = 500_000
 """Events of made-up customers held at a time."""
-
-Value = float | int | bool | str | list[float] | None
-
 
 @dataclass(frozen=True, slots=True)
 class Lineage:

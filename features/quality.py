@@ -19,7 +19,7 @@ import polars as pl
 from features.kernel.errors import QualityBreach
 from features.view import Expect, Feature, FeatureView
 
-__all__ = ["Finding", "Report", "check", "examine", "expected", "freshness", "inspect", "require"]
+__all__ = ["Finding", "Report", "check", "described", "examine", "expected", "freshness", "inspect", "require"]
 
 EXAMPLES = 5
 """Entities named as examples of one breach."""
@@ -84,6 +84,20 @@ def expected(feature: Feature) -> Expect:
     if feature.identifier or feature.dtype == "bool":
         return Expect()
     return _CATEGORY if feature.dtype == "string" else _OF_UNIT.get(feature.unit, _AMOUNT)
+
+
+def described(feature: Feature) -> str:
+    """What is expected of a feature, in words.
+
+    >>> described(Feature("open_rate", "share", "opens {value}", expect=Expect(low=0, high=1, missing=0.5)))
+    '0 to 1, at most 0.5 of the rows missing'
+    """
+    wanted = expected(feature)
+    number = feature.dtype not in ("string", "bool")
+    parts = [_range_text(wanted)] if number else []
+    parts += [_missing_text(wanted.missing)] if wanted.missing < 1 else []
+    parts += [] if wanted.distinct is None or number else [_distinct_text(wanted.distinct)]
+    return ", ".join(parts)
 
 
 def inspect(
@@ -166,7 +180,7 @@ def freshness(view: FeatureView, newest: Mapping[str, datetime], as_of: datetime
         return []
     age = as_of - max(received)
     expectation = f"an event received within {view.fresh.total_seconds() / 86_400:g} days"
-    found = f"the newest, {age.total_seconds() / 86_400:,.1f} days before {as_of:%Y-%m-%d %H:%M} UTC,"
+    found = f"the newest {age.total_seconds() / 86_400:,.1f} days before {as_of:%Y-%m-%d %H:%M} UTC"
     return [Finding(view.name, "", expectation, found, rows if age > view.fresh else 0, rows)]
 
 
@@ -199,14 +213,13 @@ def _findings(
     if wanted.missing < 1:
         at_fault = missing if missing > wanted.missing * of else 0
         found = f"{missing / max(of, 1):.1%} missing"
-        text = f"at most {wanted.missing:.4g} of the rows missing"
-        yield Finding(view.name, name, text, found, at_fault, of), pl.col(name).is_null()
+        yield Finding(view.name, name, _missing_text(wanted.missing), found, at_fault, of), pl.col(name).is_null()
     if wanted.distinct is not None and feature.dtype == "string":
         distinct = int(figure[f"{name}.distinct"])
         usual = _commonest(rows, name, wanted.distinct) if distinct > wanted.distinct else None
         unusual = pl.lit(False) if usual is None else ~pl.col(name).is_in(usual.implode())
         at_fault = 0 if usual is None else int(rows.select(unusual.sum()).collect().item())
-        text = f"at most {wanted.distinct:,} different values"
+        text = _distinct_text(wanted.distinct)
         yield Finding(view.name, name, text, f"{distinct:,} different values", at_fault, of), unusual
 
 
@@ -245,6 +258,14 @@ def _range_text(wanted: Expect) -> str:
     if wanted.low is not None:
         return f"at least {wanted.low:g}"
     return "a finite number" if wanted.high is None else f"at most {wanted.high:g}"
+
+
+def _missing_text(share: float) -> str:
+    return f"at most {share:.4g} of the rows missing"
+
+
+def _distinct_text(count: int) -> str:
+    return f"at most {count:,} different values"
 
 
 def _extent_text(figure: Mapping[str, int | float | None], name: str) -> str:
