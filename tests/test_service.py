@@ -1,7 +1,8 @@
-"""The service over HTTP, composed of its real parts: ledger, group commit, ingest, models, policies."""
+"""The service over HTTP, made of its real parts: ledger, group commit, intake, models, policies; a follower beside."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,9 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import numpy as np
@@ -30,7 +32,7 @@ from features.kernel.ledger import Ledger
 from features.kernel.records import PolicyState, Score
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
-from features.store import FeatureStore
+from features.testing import following
 from serving.app import create_app
 from serving.bundles import load_bundle
 from serving.score import Known, score
@@ -111,7 +113,8 @@ def run(settings: Settings) -> Iterator[Running]:
 
     with listening(create_app(settings, make)) as url, httpx.Client(base_url=url, timeout=30) as client:
         eventually(lambda: client.get("/readyz").status_code == 200)
-        yield Running(client, made[0], store)
+        with following(made[0].ledger, store):
+            yield Running(client, made[0], store)
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +182,98 @@ def test_a_batch_is_judged_item_by_item(kairos: Running) -> None:
     ]  # fmt: skip
     assert [each["id"] for each in receipts[:6]] == ["new", "known", "known", "future", "typo", "no amount"]
     assert "typ" in receipts[4]["reason"] and "amount" in receipts[5]["reason"]
+
+
+def ndjson(kairos: Running, body: bytes, expect: int = 202) -> Any:
+    headers = {"content-type": "application/x-ndjson; charset=utf-8"}
+    answer = kairos.client.post("/v1/events", content=body, headers=headers)
+    assert answer.status_code == expect, answer.text
+    return answer.json()
+
+
+def test_a_line_is_an_event(kairos: Running) -> None:
+    """A byte order mark, blank lines and Windows line ends are no mistakes; a bad line is told by its number."""
+    lines = [
+        b"\xef\xbb\xbf" + json.dumps(event(event_id="line-1")).encode(),
+        b"",
+        json.dumps(event(event_id="line-3", customer_id="\u00e9lo\u00efse \U0001f600")).encode() + b"\r",
+        b'{"event_id": "line-4"',
+        json.dumps(event(event_id="line-5", customer_id="caf\u00e9"), ensure_ascii=False).encode("latin-1"),
+        json.dumps(event(event_id="line-6", amount="ten")).encode(),
+        b"[1]",
+        b"   ",
+        json.dumps(event(event_id="line-9", type="order", amount=float("nan"))).encode(),
+        json.dumps(event(event_id="line-3", customer_id="other")).encode(),
+        json.dumps(event(event_id="line-1")).encode(),
+    ]
+    receipts = ndjson(kairos, b"\n".join(lines) + b"\n")["receipts"]
+    assert [each["status"] for each in receipts] == [
+        "accepted", "accepted", "invalid", "invalid", "invalid", "invalid", "invalid", "conflict", "duplicate",
+    ]  # fmt: skip
+    assert [each["reason"].partition(":")[0] for each in receipts[2:7]] == [f"line {n}" for n in (4, 5, 6, 7, 9)]
+    assert "JSON" in receipts[2]["reason"] and "UTF-8" in receipts[3]["reason"] and "amount" in receipts[4]["reason"]
+    assert receipts[4]["id"] == "line-6"
+    rows = [row for part in kairos.services.ledger.events(["\u00e9lo\u00efse \U0001f600"]) for row in part]
+    assert [row[0] for row in rows] == ["line-3"]
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_lines_have_a_limit(kairos: Running, count: int) -> None:
+    body = b"\n".join(json.dumps(event(event_id=f"many-{i}")).encode() for i in range(count)) + b"\n \n"
+    refused = ndjson(kairos, body, 422)
+    assert refused["value"] == str(count) and "1 to 1000 lines" in refused["detail"]
+    assert ndjson(kairos, body[: body.rfind(b"\n{")], 202) if count else True
+
+
+def test_properties_too_large_are_refused_with_the_limit_named(kairos: Running) -> None:
+    large = event(event_id="large", properties={"note": "x" * 10_000_000})
+    refused = kairos.post("events", large, 413)
+    assert "8388608 bytes" in refused["detail"] and refused["remedy"]
+    ten_mb = json.dumps(large).encode()
+    chunks = (ten_mb[i : i + 1_000_000] for i in range(0, len(ten_mb), 1_000_000))
+    answer = kairos.client.post("/v1/events", content=chunks, headers={"content-type": "application/json"})
+    assert answer.status_code == 413 and answer.headers["content-type"] == "application/problem+json"
+    refused = kairos.post("events", event(event_id="large", properties={"note": "x" * 100_000}), 422)
+    assert refused["field"] == "properties" and "65536 bytes" in refused["remedy"]
+    [receipt] = ndjson(kairos, json.dumps(event(event_id="large", properties={"n": "x" * 100_000})).encode(), 200)[
+        "receipts"
+    ]
+    assert receipt["status"] == "invalid" and "65536 bytes" in receipt["reason"]
+
+
+def test_a_queue_that_is_full_answers_429_and_keeps_what_it_took(tmp_path: Path) -> None:
+    for each in run(Settings(home=tmp_path, queue_size=5)):
+        backlog = each.services.intake.backlog
+        eventually(lambda backlog=backlog: backlog.alive)
+        each.store.away = True  # the follower cannot get on
+        taken = 0
+        for i in range(10):
+            answer = each.client.post("/v1/events", json=event(event_id=f"full-{i}"))
+            taken += answer.status_code == 202
+        assert answer.status_code == 429 and int(answer.headers["retry-after"]) >= 1
+        assert taken == each.services.ledger.count(tables.events) == 5
+        assert "kairos_follower_behind_events 5.0" in each.client.get("/metrics").text
+        each.store.away = False
+        eventually(lambda each=each: each.client.post("/v1/events", json=event(event_id="next")).status_code < 300)
+
+
+def test_without_a_follower_events_are_taken_and_it_is_said(tmp_path: Path) -> None:
+    store, made = MemoryStore(), []
+
+    def make(settings: Settings) -> Services:
+        made.append(compose(settings, store=lambda: store))
+        return made[0]
+
+    with listening(create_app(Settings(home=tmp_path, queue_size=2), make)) as url:
+        for i in range(5):
+            assert httpx.post(f"{url}/v1/events", json=event(event_id=f"alone-{i}")).status_code == 202
+        eventually(lambda: httpx.get(f"{url}/readyz").json()["follower"]["events_behind"] == 5)
+        found = httpx.get(f"{url}/readyz").json()
+        assert found["ready"] and "kairos ingest" in found["follower"]["state"]
+        shown = httpx.get(f"{url}/metrics").text
+        assert "kairos_follower_alive 0.0" in shown and "kairos_follower_behind_events 5.0" in shown
+        with following(made[0].ledger, store):
+            eventually(lambda: httpx.get(f"{url}/readyz").json()["follower"]["state"] == "alive")
 
 
 def test_an_event_shows_in_the_next_score(kairos: Running) -> None:
@@ -525,47 +620,82 @@ def test_probabilities_are_numbers_of_json(kairos: Running) -> None:
     assert np.isfinite(found["probability"]) and found["age_seconds"] is None
 
 
-def test_serve_starts_and_stops_with_a_redis_of_its_own(tmp_path: Path) -> None:
-    """The whole worker as its own process: Feast, Redis, ingest; what it acknowledged outlives it."""
+def test_a_worker_that_has_answered_has_imported_no_heavy_library(tmp_path: Path, redis_url: str) -> None:
+    """Packed vectors, a model's text and a card are all it needs: 200 MB and eight seconds less."""
+    publish_all(Settings(home=tmp_path).models)
+    code = """
+import sys
+from starlette.testclient import TestClient
+from features.kernel.settings import Settings
+from serving.app import create_app
+
+with TestClient(create_app(Settings.from_env())) as client:
+    sent = {"event_id": "e", "customer_id": "c", "type": "page_view", "occurred_at": "2026-01-31T12:00:00Z"}
+    assert client.post("/v1/events", json=sent).status_code == 202
+    scored = client.post("/v1/scores/churn", json={"items": [{"customer_id": "c"}]})
+    assert scored.json()["results"][0]["rung"] == "default", scored.text
+    decided = client.post("/v1/next-best-action", json={"customer_id": "c", "decision_point": "win_back"})
+    assert decided.status_code == 200, decided.text
+heavy = {"feast", "mlflow", "lightgbm", "shap", "evidently", "optuna", "pandas", "sklearn", "pyarrow", "duckdb"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    env = bare_environment() | {"KAIROS_HOME": str(tmp_path), "KAIROS_REDIS_URL": redis_url}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    assert found.stdout.strip() == "[]", found.stderr
+
+
+def test_serve_and_ingest_start_and_stop(tmp_path: Path) -> None:
+    """Worker and follower as processes of their own, with the worker's Redis; what was acknowledged outlives them."""
     settings = Settings(home=tmp_path)
     publish_all(settings.models)
-    FeatureStore(settings).apply()
-    env = {name: value for name, value in os.environ.items() if not name.startswith("KAIROS_")}
-    env |= {"KAIROS_HOME": str(tmp_path)}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path / "log"
-    with log.open("wb") as out:
-        command = [sys.executable, "-m", "kairos", "serve", "--port", str(port)]
-        process = subprocess.Popen(command, env=env, stdout=out, stderr=out)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            eventually(lambda: alive(client, "/healthz"), within=60)
-            asked = {"items": [{"customer_id": "buyer"}]}
-            answers = [client.post("/v1/scores/churn", json=asked).json()["results"][0]["rung"]]
-            eventually(lambda: alive(client, "/readyz"), within=60)
-            sent = client.post("/v1/events", json={"events": [order(f"p{i}", "buyer") for i in range(3)]})
-            assert sent.status_code == 202
-            eventually(lambda: client.post("/v1/scores/churn", json=asked).json()["results"][0]["rung"] == "fresh")
-            answers.append(client.post("/v1/scores/churn/explanation", json=asked).json()["results"][0]["rung"])
-            assert answers[0] in ("prior", "default") and answers[1] == "fresh"
-            body = {"customer_id": "buyer", "decision_point": "win_back", "request_id": "r"}
-            decided = client.post("/v1/next-best-action", json=body).json()["decision_id"]
-        process.terminate()
-        assert process.wait(20) in (0, 128 + signal.SIGTERM), log.read_text()
-    finally:
-        process.kill()
-        process.wait()
-    redis_port = int(re.findall(r"Redis at redis://127.0.0.1:(\d+)", log.read_text())[0])
+    log, env = tmp_path / "log", bare_environment() | {"KAIROS_HOME": str(tmp_path)}
+    with ExitStack() as stack:
+        out = stack.enter_context(log.open("wb"))
+        serve = start(stack, ["serve", "--port", str(port)], env, out)
+        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
+        eventually(lambda: alive(client, "/readyz"), within=60)
+        asked = {"items": [{"customer_id": "buyer"}]}
+        answers = [client.post("/v1/scores/churn", json=asked).json()["results"][0]["rung"]]
+        redis_port = int(re.findall(r"Redis at redis://127.0.0.1:(\d+)", log.read_text())[0])
+        ingest = start(stack, ["ingest"], env | {"KAIROS_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0"}, out)
+        sent = client.post("/v1/events", json={"events": [order(f"p{i}", "buyer") for i in range(3)]})
+        assert sent.status_code == 202
+
+        def rung(path: str) -> str:
+            return str(client.post(f"/v1/scores/churn{path}", json=asked).json()["results"][0]["rung"])
+
+        eventually(lambda: rung("") == "fresh", within=60)
+        answers.append(rung("/explanation"))
+        assert answers == ["default", "fresh"]
+        body = {"customer_id": "buyer", "decision_point": "win_back", "request_id": "r"}
+        decided = client.post("/v1/next-best-action", json=body).json()["decision_id"]
+        ingest.terminate()
+        assert ingest.wait(20) == 128 + signal.SIGTERM, log.read_text()
+        serve.terminate()
+        assert serve.wait(20) in (0, 128 + signal.SIGTERM), log.read_text()
     with pytest.raises(OSError), socket.create_connection(("127.0.0.1", redis_port), timeout=1):
         pass
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in log.read_text() and "1 customers refreshed" in log.read_text()
     ledger = Ledger(settings.ledger)
     decision = ledger.decision(request_id="r")
     assert ledger.count(tables.events) == 3 and decision is not None and decision.decision_id == decided
     assert {each.rung for each in ledger.scores("churn")} >= {"fresh"}
     ledger.close()
+
+
+def bare_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("KAIROS_")}
+
+
+def start(stack: ExitStack, verb: list[str], env: dict[str, str], out: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A `kairos` process, killed at the latest when the stack is left."""
+    process = subprocess.Popen([sys.executable, "-m", "kairos", *verb], env=env, stdout=out, stderr=out)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    return process
 
 
 def alive(client: httpx.Client, path: str) -> bool:
