@@ -8,6 +8,7 @@ channel was known to have at the beginning of the month (`features.population`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import polars as pl
 
@@ -140,4 +141,11 @@ def _summarise(pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-view = FeatureView("engagement", _FEATURES, aggregate, population=population)
+view = FeatureView(
+    "engagement",
+    _FEATURES,
+    aggregate,
+    population=population,
+    reads=("send", "open", "click", "unsubscribe"),
+    fresh=timedelta(days=90),
+)

@@ -6,6 +6,8 @@ added up in whole cents, so that no sum depends on the order of its terms.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 
 from features.frames import cents
@@ -110,4 +112,4 @@ def _spread(gaps: pl.Expr) -> pl.Expr:
     return pl.when((n > 1) & (total > 0)).then((n * squares - total * total).sqrt() / total)
 
 
-view = FeatureView("orders", _FEATURES, aggregate)
+view = FeatureView("orders", _FEATURES, aggregate, reads=("order", "refund"), fresh=timedelta(days=90))

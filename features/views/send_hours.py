@@ -2,7 +2,7 @@
 
 A year holds few sends an hour, so three things lend what a single hour lacks:
 
-- neighbours: a send counts fully at its own hour and in part at hours near it, the same day or another (`KERNEL`);
+- neighbours: a send counts fully at its own hour and in part at hours near it, the same day or another;
 - the segment: the rate of an hour is shrunk (the mean of a Beta posterior) to what people of the same stage of the
   lifecycle do at that hour, as everyone was known at the beginning of the month (`features.population`);
 - the person: that profile is first scaled to how much this person opens altogether, shrunk to the segment's mean.
@@ -12,6 +12,7 @@ Sends of channels that report no opens (text messages) are left out of both list
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from features.population import by_month
 from features.view import Expect, Feature, FeatureView
 from features.windows import frame_of, latest, paired, text, with_first, within
 
-__all__ = ["KERNEL", "SEGMENTS", "view"]
+__all__ = ["SEGMENTS", "view"]
 
 Floats = NDArray[np.float64]
 
@@ -46,17 +47,18 @@ _BY_DAYS = (4, 3, 1)
 """Weight of a send of the same day, of the same kind of day (working day or weekend), of the other kind."""
 
 
-def _kernel() -> Floats:
-    """[168, 168] whole numbers: sums of counts weighted by them are exact in any order."""
-    hour, day = np.arange(HOURS) % 24, np.arange(HOURS) // 24
-    apart = np.abs(hour[:, None] - hour[None, :])
+def _kernels() -> tuple[Floats, Floats]:
+    """[7, 7] and [24, 24] whole numbers: sums of counts weighted by them are exact in any order."""
+    hour, day = np.arange(24), np.arange(7)
+    apart = np.abs(hour[:, None] - hour)
     by_hours = np.array([*_BY_HOURS, *[0] * 24])[np.minimum(apart, 24 - apart)]
-    other_kind = (day[:, None] >= 5) != (day[None, :] >= 5)
-    by_days = np.array(_BY_DAYS)[np.where(day[:, None] == day[None, :], 0, np.where(other_kind, 2, 1))]
-    return np.asarray(by_hours * by_days, dtype=np.float64)
+    kind = np.where((day[:, None] >= 5) == (day >= 5), 1, 2)
+    by_days = np.array(_BY_DAYS)[np.where(day[:, None] == day, 0, kind)]
+    return by_days.astype(np.float64), by_hours.astype(np.float64)
 
 
-KERNEL = _kernel()
+_DAYS, _DAY_HOURS = _kernels()
+_WEIGHT = SLOT_SENDS * _BY_HOURS[0] * _BY_DAYS[0]
 
 _SHARE = Expect(low=0, high=1)
 _FEATURES = (
@@ -83,10 +85,12 @@ def aggregate(events: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
     codes = segments.fill_null("other").replace_strict(SEGMENTS, range(len(SEGMENTS)), return_dtype=pl.Int64).to_numpy()
     sent = _sent(pairs)
     counts = _histogram(sent, rows.height)
+    near = _smoothed(counts)
     rates = {}
     for kind in PRIOR_RATES:
-        means = _means(rows, codes, kind)
-        rates[kind] = _rates(counts, _histogram(sent.filter(kind), rows.height), means)
+        answers = _histogram(sent.filter(kind), rows.height)
+        expected = _expected(counts, answers, _means(rows, codes, kind))
+        rates[kind] = (_smoothed(answers) + _WEIGHT * expected) / (near + _WEIGHT)
     known = rows["first_at"].is_not_null().to_numpy()
     values = rows.with_columns(
         *(pl.Series(f"{kind}_rate", rate.astype(np.float32)) for kind, rate in rates.items()),
@@ -156,12 +160,16 @@ def _means(rows: pl.DataFrame, codes: NDArray[np.int64], kind: str) -> _Means:
     return _Means(means[codes, each], profiles[codes, each].astype(np.float64))
 
 
-def _rates(counts: Floats, answers: Floats, segment: _Means) -> Floats:
-    """[n, 168]: each hour's answers and those near it, shrunk to the segment's profile at this person's level."""
+def _expected(counts: Floats, answers: Floats, segment: _Means) -> Floats:
+    """[n, 168]: the segment's profile at each person's level, from the sends and answers of all hours."""
     own = (answers.sum(axis=1) + OWN_SENDS * segment.mean) / (counts.sum(axis=1) + OWN_SENDS)
-    expected = np.minimum(segment.profile * (own / segment.mean)[:, None], 1.0)
-    weight = SLOT_SENDS * KERNEL[0, 0]
-    return np.asarray((answers @ KERNEL + weight * expected) / (counts @ KERNEL + weight))
+    return np.minimum(segment.profile * (own / segment.mean)[:, None], 1.0)
 
 
-view = FeatureView("send_hours", _FEATURES, aggregate, population=population)
+def _smoothed(counts: Floats) -> Floats:
+    """[n, 168]: what lies at each hour and near it, each by its weight."""
+    by_hour = counts.reshape(-1, 24) @ _DAY_HOURS
+    return np.asarray(np.matmul(_DAYS, by_hour.reshape(-1, 7, 24)).reshape(-1, HOURS))
+
+
+view = FeatureView("send_hours", _FEATURES, aggregate, population=population, reads=("send",), fresh=timedelta(days=90))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 
 from features.view import Feature, FeatureView
@@ -44,19 +46,18 @@ def aggregate(events: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
 
 
 def _prepare(events: pl.DataFrame) -> pl.DataFrame:
-    wanted = events.filter(_TYPE.is_in(["page_view", "cart", "form", "order"]))
+    columns = ("customer_id", "occurred_at", "received_at", "type")
+    wanted = events.filter(_TYPE.is_in(["page_view", "cart", "form", "order"])).select(*columns, "properties")
+    # Only where such a word stands at all need the JSON be read: the ledger's JSON does not escape letters.
+    may_be = wanted["properties"].str.contains_any(INTENT_PAGES, ascii_case_insensitive=True).fill_null(False)
     word = rf"(^|[^a-z0-9])({'|'.join(INTENT_PAGES)})([^a-z0-9]|$)"
-    pages = wanted.filter(_VIEW).select(
-        "customer_id",
-        "occurred_at",
-        "received_at",
-        "type",
-        text("page").str.to_lowercase().str.contains(word).fill_null(False).alias("intent"),
-        # A number in place of the name: equal names, equal numbers, which is all that counting needs.
-        text("session").rank("dense").alias("session"),
+    shows = text("page").str.to_lowercase().str.contains(word).fill_null(False)
+    return pl.concat(
+        [
+            wanted.filter(may_be).with_columns(intent=_VIEW & shows),
+            wanted.filter(~may_be).with_columns(intent=pl.lit(False)),
+        ]
     )
-    others = wanted.filter(~_VIEW).select("customer_id", "occurred_at", "received_at", "type", intent=pl.lit(False))
-    return pl.concat([pages, others], how="diagonal")
 
 
 def _summarise(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -70,7 +71,7 @@ def _summarise(pairs: pl.DataFrame) -> pl.DataFrame:
         days_since(_CART).alias("days_since_cart"),
         days_since(_FORM).alias("days_since_form"),
     )
-    seen = pairs.filter(_VIEW & within(90)).select("row", "ago", "session")
+    seen = pairs.filter(_VIEW & within(90)).select("row", "ago", text("session").alias("session"))
     days = seen.filter(within(30)).select("row", _AGO // DAY).unique().group_by("row").len("active_days_30d")
     found = counted.join(_visits(seen), on="row", how="left").join(days, on="row", how="left")
     return found.join(_left(pairs), on="row", how="left")
@@ -95,4 +96,4 @@ def _left(pairs: pl.DataFrame) -> pl.DataFrame:
     return left.group_by("row").len("carts_left_90d")
 
 
-view = FeatureView("web", _FEATURES, aggregate)
+view = FeatureView("web", _FEATURES, aggregate, reads=("page_view", "form", "cart"), fresh=timedelta(days=90))
