@@ -9,13 +9,12 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 import polars as pl
-import redis.exceptions
 import yaml
 
 from features import offline_files as files
@@ -23,6 +22,7 @@ from features.compute import all_views, compute, population
 from features.kernel.card import column_name
 from features.kernel.errors import Unavailable
 from features.kernel.settings import Settings, quiet_libraries
+from features.packed.servers import redis_errors
 from features.packed.store import PackedStore
 from features.population import months_of
 from features.promotion import Gate, promote
@@ -38,6 +38,8 @@ ACCOUNT_OF = "profile:account_id"
 EVENT_TIMESTAMP = "event_timestamp"
 _KEYS = ("customer_id", "as_of")
 _INSTANT = pl.Datetime("us", "UTC")
+
+Progress = Callable[[int, int | None], object]
 
 SPINE_AT_ONCE = 100_000
 """Spine rows whose features are computed and written at a time."""
@@ -65,7 +67,7 @@ class FeatureStore:
         files.prepare(self.settings.offline, self.views)
         objects = feast_objects(self.settings.offline, self.views)
         gone = [view for view in feast.list_feature_views() if view.name not in objects]
-        with _quiet(), _redis_errors():
+        with _quiet(), redis_errors():
             feast.apply(list(objects.values()), objects_to_delete=gone, partial=False)
 
     @cached_property
@@ -149,21 +151,27 @@ class FeatureStore:
 
     # -- online ----------------------------------------------------------------------------------------------------
 
-    def materialize(self, as_of: datetime) -> dict[str, int]:
+    def materialize(self, as_of: datetime, progress: Progress | None = None) -> dict[str, int]:
         """Load each customer's latest offline row as of an instant, within the view's TTL, into Redis.
+
+        Args:
+            progress: called with the rows written so far and how many they will be, if that is known.
 
         Returns:
             Customers (or accounts) by view.
 
         Raises:
-            Unavailable: Redis cannot be reached, or the features were not applied.
+            Unavailable: Redis cannot be reached, or the features were not applied. What was written until then stays,
+                each customer's whole; running it again completes it.
         """
-        counts = {}
+        by_ttl: dict[timedelta, list[str]] = {}
         for view in self.views.values():
-            with _quiet(), self._applied(), _redis_errors():
-                self._feast.materialize(start_date=as_of - view.ttl, end_date=as_of, feature_views=[view.name])
-            counts[view.name] = files.latest_rows(self.settings.offline, as_of, view)
-        return counts
+            by_ttl.setdefault(view.ttl, []).append(view.name)
+        with _quiet(), self._applied(), redis_errors():
+            self._feast._get_provider().batch_engine.progress = progress
+            for ttl, names in by_ttl.items():
+                self._feast.materialize(start_date=as_of - ttl, end_date=as_of, feature_views=names)
+        return {name: files.latest_rows(self.settings.offline, as_of, view) for name, view in self.views.items()}
 
     def push(self, frames: Mapping[str, pl.DataFrame]) -> None:
         """Write view frames (as `compute` gives them) online. An older row never replaces a newer one.
@@ -191,7 +199,7 @@ class FeatureStore:
         """Give back the connections to Redis."""
         opened = self.__dict__.pop("_feast", None)
         if opened is not None:
-            opened._get_provider().online_store.close()
+            opened._get_provider().online_store.packed(opened.config).close()
         if (online := self.__dict__.pop("online", None)) is not None:
             online.close()
 
@@ -232,15 +240,6 @@ def _column(named: Resolved) -> pl.Expr:
     if named.ref.index is None:
         return column.cast(column_type(named.feature))
     return column.list.get(named.ref.index, null_on_oob=True).cast(pl.Float32)
-
-
-@contextlib.contextmanager
-def _redis_errors() -> Iterator[None]:
-    try:
-        yield
-    except redis.exceptions.RedisError as error:
-        remedy = "check KAIROS_REDIS_URL, or start Kairos with `kairos up`, which brings its own"
-        raise Unavailable(f"the online store cannot be reached: {error}", remedy=remedy) from error
 
 
 @contextlib.contextmanager

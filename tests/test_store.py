@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from features.compute import all_views, compute
+from features.compute import all_views, compute, wide
 from features.frames import EVENT_SCHEMA, spine_of
 from features.kernel import clock
 from features.kernel.card import column_name
@@ -23,12 +23,13 @@ from features.kernel.errors import NotFound, Unavailable
 from features.kernel.settings import Settings
 from features.market import simulate
 from features.redis_server import RedisServer
+from features.refs import all_refs
 from features.store import FeatureStore
 
 PEOPLE = 40
 CUTOFFS = [datetime(2026, month, 1, tzinfo=UTC) for month in (3, 6, 9)]
 NOW = CUTOFFS[-1]
-REFS = [ref for view in all_views().values() for ref in view.refs]
+REFS = [ref for view in all_views().values() for ref in all_refs(view)]
 COLUMNS = [column_name(ref) for ref in REFS]
 
 
@@ -45,7 +46,7 @@ def spine(events: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def computed(events: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
-    return wide(compute(events, spine))
+    return wide(compute(events, spine), REFS)
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +66,6 @@ def _time_stands_at_the_last_cutoff() -> Iterator[None]:
     clock.set_origin(NOW)
     yield
     clock.set_origin(None)
-
-
-def wide(frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    """View frames side by side, columns as `historical` names them."""
-    keys = next(iter(frames.values())).select("customer_id", "as_of")
-    renamed = [
-        frame.select(pl.col(each.name).alias(column_name(f"{name}:{each.name}")) for each in all_views()[name].features)
-        for name, frame in frames.items()
-    ]
-    return pl.concat([keys, *renamed], how="horizontal").select("customer_id", "as_of", *COLUMNS)
 
 
 def rows(frame: pl.DataFrame) -> list[list[float | str | None]]:
@@ -135,7 +126,8 @@ def test_writing_again_changes_nothing_and_another_population_is_added(tmp_path:
     both = compute(events, spine_of(people, NOW))["orders"].drop_nulls("count_total")
     written = pl.read_parquet(made.settings.offline / "orders" / "*.parquet")
     assert written["customer_id"].to_list() == both["customer_id"].to_list()
-    assert not [path for path in made.settings.offline.iterdir() if path.is_file()], "temporary files are left over"
+    left = {path.name for path in made.settings.offline.iterdir()} - {*all_views(), ".lock"}
+    assert not left, "temporary files are left over"
 
 
 def test_a_late_event_corrects_the_row_of_its_instant(tmp_path: Path, events: pl.DataFrame) -> None:
@@ -160,7 +152,12 @@ def test_offline_row_is_online_row(store: FeatureStore, spine: pl.DataFrame) -> 
     offline = store.historical(latest, REFS)
     vectors = store.read_vectors(latest["customer_id"].to_list(), REFS)
     assert vectors.values == rows(offline)
-    assert set(loaded.values()) == {int(vectors.known.sum())}
+    assert {name: loaded[name] for name in loaded if name != "account"} == dict.fromkeys(
+        (name for name in loaded if name != "account"), int(vectors.known.sum())
+    )
+    accounts = {each for each in offline["profile__account_id"] if each is not None}
+    assert accounts
+    assert loaded["account"] == len(accounts)
     known = vectors.known
     assert np.isnan(vectors.age_seconds[~known]).all()
     assert (vectors.age_seconds[known] >= 0).all()
@@ -174,7 +171,7 @@ def test_what_is_pushed_is_what_was_computed(store: FeatureStore, events: pl.Dat
     store.push(frames)
     clock.set_origin(instant + timedelta(hours=2))
     vectors = store.read_vectors(people, REFS)
-    assert vectors.values == rows(wide(frames))
+    assert vectors.values == rows(wide(frames, REFS))
     assert vectors.age_seconds == pytest.approx(7200, abs=60)
 
 
@@ -184,7 +181,7 @@ def test_an_older_row_never_replaces_a_newer_one(store: FeatureStore, events: pl
     store.push(newer)
     store.push(compute(events, spine_of(people, NOW + timedelta(days=8))))
     store.materialize(NOW)
-    assert store.read_vectors(people, REFS).values == rows(wide(newer))
+    assert store.read_vectors(people, REFS).values == rows(wide(newer, REFS))
 
 
 def test_an_unknown_customer_is_said_to_be_unknown(store: FeatureStore, events: pl.DataFrame) -> None:
@@ -216,7 +213,7 @@ def test_no_offline_row_after_the_instant_is_loaded(tmp_path: Path, events: pl.D
 
 
 def test_a_reference_that_names_nothing(store: FeatureStore, spine: pl.DataFrame) -> None:
-    with pytest.raises(NotFound, match="choose one of: engagement, orders"):
+    with pytest.raises(NotFound, match="the views are account, engagement, orders"):
         store.historical(spine, ["order:count_90d"])
     with pytest.raises(NotFound, match="count_90d"):
         store.read_vectors(["someone"], ["orders:count_91d"])
@@ -246,8 +243,7 @@ def test_redis_gone_in_the_middle(store: FeatureStore, events: pl.DataFrame) -> 
 def test_before_apply_it_says_what_to_do(tmp_path: Path, redis_url: str) -> None:
     # The session's Redis, which others read: nothing is written to it here.
     made = FeatureStore(Settings(home=tmp_path, redis_url=redis_url))
-    with pytest.raises(Unavailable, match="kairos features apply"):
-        made.read_vectors(["someone"], REFS)
+    assert not made.read_vectors(["someone"], REFS).known.any()
     with pytest.raises(Unavailable, match="kairos features apply"):
         made.historical(spine_of(["someone"], NOW), REFS)
     made.apply()
