@@ -55,7 +55,7 @@ class Found:
     files: Mapping[str, int] = field(default_factory=dict)
     """Rows by file, its path relative to the home."""
     online: int | None = None
-    """Entities (the person, accounts of theirs alone) in Redis; None where no Redis is named by the settings."""
+    """Whether Redis holds them: 0 or 1, or with their own accounts more; None if no Redis is named by the settings."""
 
     def __bool__(self) -> bool:
         return bool(self.ledger or self.files or self.online)

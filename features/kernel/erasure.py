@@ -1,9 +1,10 @@
 """Erasure in the ledger: a person's rows go, what was decided stays without them, and no file keeps the bytes.
 
-Events, quarantined events and scores are deleted. A decision keeps what learner and verdict need: its id, group,
-policy, eligible actions, probabilities, action and time. It loses the customer id, the request id (the client chose
-it), the context, the reasons of exclusion, and the draw (a sticky policy's is a hash of the customer). Its outcomes
-stay, but for their ids, which the client chose, too. Published states hold no person and stay as they are.
+Events, scores and what is in quarantine are deleted: of what could not be read as an event, all that names them. A
+decision keeps what learner and verdict need: its id, group, policy, eligible actions, probabilities, action and time.
+It loses the customer id, the request id (the client chose it), the context, the reasons of exclusion, and the draw (a
+sticky policy's is a hash of the customer). Its outcomes stay, but for their ids, which the client chose, too. Published
+states hold no person and stay as they are.
 
 SQLite writes over what it deletes, and `wipe` rewrites the file and empties its journal. In PostgreSQL the rows are
 deleted, and their bytes go when the server vacuums.
@@ -11,11 +12,13 @@ deleted, and their bytes go when the server vacuums.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import uuid
 
 import msgspec
 from sqlalchemy import Connection, Select, Table, delete, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from features.kernel import tables
 from features.kernel.clock import now, to_micros
@@ -47,9 +50,16 @@ class Traces(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def traces(ledger: Ledger, customer_id: str) -> Traces:
-    """What the ledger holds of a person now."""
-    with ledger.engine.connect() as connection:
-        return _traces(connection, customer_id)
+    """What the ledger holds of a person now.
+
+    Raises:
+        Unavailable: the ledger cannot be read.
+    """
+    try:
+        with ledger.engine.connect() as connection:
+            return _traces(connection, customer_id)
+    except SQLAlchemyError as error:
+        raise Unavailable(f"the ledger cannot be read: {error}") from error
 
 
 def erase(ledger: Ledger, customer_id: str) -> Traces:
@@ -69,6 +79,8 @@ def erase(ledger: Ledger, customer_id: str) -> Traces:
         _make_nameless(connection, customer_id)
         for table in _GONE:
             connection.execute(delete(table).where(table.c.customer_id == customer_id))
+        for seq in _unread(connection, customer_id):
+            connection.execute(delete(tables.quarantine).where(tables.quarantine.c.seq == seq))
         _leave_tombstone(connection, found)
     return found
 
@@ -101,6 +113,7 @@ def wipe(ledger: Ledger, patience: float = _PATIENCE) -> None:
 
 def _traces(connection: Connection, customer_id: str) -> Traces:
     counted = {table.name: _count(connection, table, customer_id) for table in (*_GONE, tables.decisions)}
+    counted["quarantine"] += len(_unread(connection, customer_id))
     outcomes = select(func.count()).where(tables.outcomes.c.decision_id.in_(_decisions_of(customer_id)))
     return Traces(
         **counted,
@@ -112,6 +125,15 @@ def _traces(connection: Connection, customer_id: str) -> Traces:
 def _count(connection: Connection, table: Table, customer_id: str) -> int:
     query = select(func.count()).select_from(table).where(table.c.customer_id == customer_id)
     return connection.execute(query).scalar() or 0
+
+
+def _unread(connection: Connection, customer_id: str) -> list[int]:
+    """Entries in quarantine of which not even the customer could be read, but whose text names this one."""
+    table = tables.quarantine
+    named = table.c.properties.contains(customer_id, autoescape=True)
+    query = select(table.c.seq, table.c.properties).where(table.c.customer_id == "", named)
+    word = re.compile(rf"(?<![0-9A-Za-z]){re.escape(customer_id)}(?![0-9A-Za-z])")
+    return [seq for seq, text in connection.execute(query) if word.search(text)]
 
 
 def _decisions_of(customer_id: str) -> Select[tuple[str]]:
