@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,7 +15,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from features.kernel import tables
 from features.kernel.errors import Conflict, Unavailable
@@ -32,64 +26,9 @@ from features.kernel.records import Decision, Outcome, PolicyState, Score
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL server of our own on a free port, where its programs are installed."""
-    if not (shutil.which("initdb") and shutil.which("postgres")):
-        pytest.skip("PostgreSQL's programs initdb and postgres are not on the PATH")
-    user = {"user": "nobody"} if os.geteuid() == 0 else {}  # it refuses to run as root
-    folder = Path(tempfile.mkdtemp(prefix="kairos-pg-", dir="/tmp"))
-    if user:
-        shutil.chown(folder, "nobody")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    make = [
-        "initdb",
-        "-D",
-        str(folder / "data"),
-        "-U",
-        "kairos",
-        "-A",
-        "trust",
-        "--no-sync",
-        "-E",
-        "UTF8",
-        "--locale=C",
-    ]
-    subprocess.run(make, check=True, capture_output=True, cwd="/", **user)  # type: ignore[call-overload]
-    run = ["postgres", "-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(run, cwd="/", stderr=log, **user)  # type: ignore[call-overload]
-    try:
-        for _ in range(100):
-            if "ready to accept connections" in (folder / "log").read_text():
-                break
-            time.sleep(0.1)
-        yield f"postgresql+psycopg://kairos@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
-        server.wait(20)
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    server: str = request.getfixturevalue("postgres")
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    name = f"ledger_{uuid.uuid4().hex}"
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return server.removesuffix("postgres") + name
-
-
 @pytest.fixture
-def ledger(url: str) -> Iterator[Ledger]:
-    ledger = Ledger(url)
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    ledger = Ledger(ledger_url)
     yield ledger
     ledger.close()
 
@@ -355,9 +294,9 @@ print(json.dumps(statuses), flush=True)
 """
 
 
-def test_two_processes_appending_the_same_ids_accept_each_once(ledger: Ledger, url: str) -> None:
+def test_two_processes_appending_the_same_ids_accept_each_once(ledger: Ledger, ledger_url: str) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen([sys.executable, "-c", _APPENDER, url], **pipes) for _ in range(2)]  # type: ignore[call-overload]
+    processes = [subprocess.Popen([sys.executable, "-c", _APPENDER, ledger_url], **pipes) for _ in range(2)]  # type: ignore[call-overload]
     for each in processes:
         assert each.stdout.readline() == "ready\n"
     for each in processes:
@@ -369,12 +308,12 @@ def test_two_processes_appending_the_same_ids_accept_each_once(ledger: Ledger, u
     assert sorted(stored(ledger)) == sorted(f"e{i}" for i in range(400))
 
 
-def test_a_reader_never_meets_a_smaller_sequence_later(ledger: Ledger, url: str) -> None:
+def test_a_reader_never_meets_a_smaller_sequence_later(ledger: Ledger, ledger_url: str) -> None:
     """Writers take turns: while one has rows that are not committed, no other can commit greater sequences."""
     with ledger.transaction() as connection:
         ledger.append_decisions([decision("slow")], connection)
         probe = "import sys; from features.kernel.ledger import Ledger; Ledger(sys.argv[1]).record('w', 'x', {})"
-        other = subprocess.Popen([sys.executable, "-c", probe, url])
+        other = subprocess.Popen([sys.executable, "-c", probe, ledger_url])
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(2.5)
         assert ledger.count(tables.audit) == 0
