@@ -153,7 +153,8 @@ class Part:
                     into.damaged = 1
         if at != end:
             into.damaged = 1
-        into.numbers[0, self._targets] = np.frombuffer(b"".join(bodies), "<f4")[self._sources]
+        with np.errstate(invalid="ignore"):  # some NaNs make numpy warn when they become float64
+            into.numbers[0, self._targets] = np.frombuffer(b"".join(bodies), "<f4")[self._sources]
 
     # -- many entities ---------------------------------------------------------------------------------------------
 
@@ -178,7 +179,8 @@ class Part:
             into.events[row, pick.number] = events[mine]
             if pick.floats:
                 block = peek(buffer, pick.block, at)["floats"][:, pick.sources]
-                into.numbers[row if isinstance(pick.targets, slice) else row[:, None], pick.targets] = block
+                with np.errstate(invalid="ignore"):
+                    into.numbers[row if isinstance(pick.targets, slice) else row[:, None], pick.targets] = block
             for each in pick.scalars:
                 numbers = peek(buffer, np.dtype(each.code), at + each.offset)
                 into.numbers[row, each.column] = np.where(numbers == each.missing, np.nan, each.as_number(numbers))
@@ -256,7 +258,8 @@ def _segments(
     damaged = np.zeros(len(at), np.bool_)
     rows = np.flatnonzero(at < ends)
     at, end = at[rows], ends[rows]
-    steps = [_Segments(*(np.empty(0, np.int64) for _ in range(5)))]
+    # One type a column from the first step on: unsigned beside signed would become float, and idents inexact.
+    steps = [_Segments(*(np.empty(0, np.uint64 if name == "idents" else np.int64) for name in _Segments._fields))]
     while len(rows):
         fits = at + _SIZE <= end
         if not fits.all():
