@@ -66,7 +66,7 @@ class Vectors:
     @property
     def age_seconds(self) -> NDArray[np.float64]:
         """[n]: age of the oldest view read; NaN where the customer is unknown."""
-        return np.fmax.reduce(self.ages, axis=1, initial=np.nan)
+        return np.asarray(np.fmax.reduce(self.ages, axis=1, initial=np.nan))
 
 
 class VectorReader(Protocol):
