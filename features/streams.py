@@ -124,9 +124,10 @@ class StreamConsumer:
     ) -> None:
         self._redis, self._stream, self._group, self._consumer = _client(url), stream, group, consumer
         self._ledger, self._queue_size = ledger, queue_size
-        self._backlog = Backlog(ledger)
+        self.backlog = Backlog(ledger)
         self._claimed_at = float("-inf")
         self.claim_after = CLAIM_AFTER
+        """Seconds that another consumer's entry must have been pending to be taken over."""
         self.counts = Counts()
 
     def run(self, stop: threading.Event) -> None:
@@ -154,8 +155,8 @@ class StreamConsumer:
         Raises:
             Unavailable, redis.exceptions.RedisError: something is away; nothing was acknowledged that is not durable.
         """
-        self._backlog.look()
-        if self._backlog.alive and self._backlog.events > self._queue_size:
+        self.backlog.look()
+        if self.backlog.alive and self.backlog.events > self._queue_size:
             stop.wait(FIRST_WAIT)
             return
         if time.monotonic() - self._claimed_at > CLAIM_EVERY:
