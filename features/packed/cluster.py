@@ -28,6 +28,7 @@ class Cluster:
     """
 
     def __init__(self, url: str) -> None:
+        redis.ConnectionPool.from_url(url)  # a wrong one is refused now, and not at the first use
         self._url = url
         self._opening = threading.Lock()
         self._opened: Any = None
@@ -35,17 +36,17 @@ class Cluster:
 
     def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The value of each key; None where there is none."""
-        return self._all([(b"GET", key) for key in keys], keys)
+        return self._all([("GET", key) for key in keys], keys)
 
     def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> list[int]:
         """A script's number for each key. `args` has one for each key, or one for all."""
         each = args if len(args) > 1 else [*args] * len(keys)
-        commands = [(b"EVALSHA", script.sha, b"1", key, arg) for key, arg in zip(keys, each, strict=True)]
+        commands = [("EVALSHA", script.sha, 1, key, arg) for key, arg in zip(keys, each, strict=True)]
         return [reply[0] for reply in self._all(commands, keys, script)]
 
     def unlink(self, keys: Sequence[bytes]) -> int:
         """Remove keys; returns how many there were."""
-        return sum(self._all([(b"UNLINK", key) for key in keys], keys))
+        return sum(self._all([("UNLINK", key) for key in keys], keys))
 
     def scan(self, prefix: bytes) -> Iterator[list[bytes]]:
         """All keys that begin so, in batches."""

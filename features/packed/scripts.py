@@ -49,27 +49,23 @@ local function later(one, other)
   return one.event > other.event or (one.event == other.event and one.created > other.created)
 end
 
--- Put one more segment among others. Answers how many were written: 1, or 0 if a later one is there.
+-- Put one more segment after the others. Answers how many were written: 1, or 0 if a later one is there.
 local function put(parts, new)
-  local own, former
+  local former
   for i, part in ipairs(parts) do
     if part.view == new.view then
       if part.schema == new.schema then
         if later(part, new) then return 0 end
-        own = i
-      elseif not former or later(part, parts[former]) then
+      elseif not former or not later(parts[former], part) then
         former = i
       end
     end
   end
-  own = own or #parts + 1
-  parts[own] = new
   for i = #parts, 1, -1 do
     local part = parts[i]
-    if part.view == new.view and i ~= own and (i ~= former or part.event < new.event - FORMER) then
-      table.remove(parts, i)
-    end
+    if part.view == new.view and (i ~= former or part.event < new.event - FORMER) then table.remove(parts, i) end
   end
+  parts[#parts + 1] = new
   return 1
 end
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import redis
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
-from features.kernel.errors import Unavailable
+from features.kernel.errors import InvalidSetting, Unavailable
 from features.packed.cluster import Cluster
 from features.packed.scripts import Script
 from features.packed.wire import CONNECTION, Reply, Wire, overlapped, packed, scan
@@ -46,8 +46,16 @@ class Servers(Protocol):
 
 
 def open_servers(url: str) -> Servers:
-    """The server or the cluster at a URL."""
-    return Cluster(url.replace("+cluster", "", 1)) if "+cluster:" in url else _Single(url)
+    """The server or the cluster at a URL.
+
+    Raises:
+        InvalidSetting: it is no such URL.
+    """
+    try:
+        return Cluster(url.replace("+cluster:", ":", 1)) if "+cluster:" in url else _Single(url)
+    except ValueError:
+        remedy = "write redis://host:port/0, or redis+cluster://host:port"
+        raise InvalidSetting("is no URL of Redis", field="KAIROS_REDIS_URL", value=url, remedy=remedy) from None
 
 
 @contextlib.contextmanager

@@ -41,12 +41,12 @@ class PackedStore:
         project: what its keys begin with.
 
     Raises:
-        InvalidInput: the names of two views have the same hash.
+        InvalidInput: the URL is none, or the names of two views have the same hash.
     """
 
     def __init__(self, url: str, schemas: Iterable[Schema], project: str = "kairos") -> None:
         self.schemas = {each.name: each for each in schemas}
-        self.project = project
+        self.url, self.project = url, project
         self.damaged = 0
         """Values read that were not whole, since it was made."""
         self._servers = open_servers(url)
