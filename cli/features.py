@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from cli import console, features_diff, features_show
 from cli.console import JsonOption
+from cli.features_show import plain
 from features import history, quality
 from features.compare import rows_of_run, run_at
 from features.compute import all_views
@@ -219,9 +219,10 @@ def _findings(title: str, findings: Sequence[Finding]) -> None:
     console.table(title, ("feature", "expected", "found", ">rows at fault"), _plain(rows))
     for each in findings:
         if each.examples:
-            console.out.print(f"{each.where}: rows of {', '.join(each.examples)}", markup=False, soft_wrap=True)
+            console.out.print(
+                f"{each.where}: rows of {', '.join(map(repr, each.examples))}", markup=False, soft_wrap=True
+            )
 
 
 def _plain(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Nothing in ids and values is markup."""
-    return [[escape(each) for each in row] for row in rows]
+    return [[plain(each) for each in row] for row in rows]

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from cli import console
 from cli.console import JsonOption
-from cli.features_show import shown
+from cli.features_show import plain, shown
 from features import history
 from features.compare import Shift, Value, compare_runs, rows_of_run, run_at, side_by_side
 from features.compute import all_views
@@ -110,7 +110,7 @@ def _customers(settings: Settings, a: Operand, b: Operand, as_json: bool) -> Non
         console.print_json({"a": named[0], "b": named[1], "features": len(values), "differ": rows})
         return
     title = f"{len(differ)} of {len(values)} features differ"
-    headings = [f">{escape(customer)} {as_of:%Y-%m-%d %H:%M}" for customer, as_of in sides]
+    headings = [f">{plain(customer)} {as_of:%Y-%m-%d %H:%M}" for customer, as_of in sides]
     console.table(
         title, ("feature", *headings, "unit"), [(ref, *_pair(*pair), units[ref]) for ref, pair in differ.items()]
     )

@@ -23,7 +23,7 @@ from features.lineage import Lineage, trace
 from features.packed.store import PackedStore
 from features.parity import Served, served
 
-__all__ = ["show", "shown"]
+__all__ = ["plain", "show", "shown"]
 
 _LATER = 20
 """Events that were not known yet, shown one by one."""
@@ -56,9 +56,9 @@ def show(
     if as_json:
         console.print_json(_as_json(customer, found, online))
         return
-    name = escape(customer)
+    name = plain(customer)
     console.table(
-        f"{name}: {found.events.height:,} events known as of {instant:%Y-%m-%d %H:%M:%S} UTC",
+        f"{name} as of {instant:%Y-%m-%d %H:%M:%S} UTC: known events ({found.events.height:,})",
         ("type", ">events", "first", "last"),
         [(kind, f"{count:,}", _at(first), _at(last)) for kind, count, first, last in _by_type(found.events)],
     )
@@ -68,13 +68,18 @@ def show(
         console.out.print(line, markup=False)
 
 
+def plain(text: str) -> str:
+    """An id or a value as a terminal may have it: nothing in it is markup or moves the cursor."""
+    return escape("".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text))
+
+
 def shown(value: Value) -> str:
     """A value as a table has it; of a list how many values there are, and their least and greatest."""
     if isinstance(value, list):
         known = [each for each in value if each is not None]
         return f"{len(value)} values, {min(known):,.3g} to {max(known):,.3g}" if known else "–"
     if value is None or isinstance(value, str):
-        return "–" if value is None else escape(value)
+        return "–" if value is None else plain(value)
     return f"{value:,.4g}"
 
 
@@ -135,10 +140,10 @@ def _not_yet_known(later: pl.DataFrame) -> None:
         return
     columns = ("event_id", "type", "occurred_at", "received_at")
     rows = [
-        (escape(event), kind, _at(occurred), _at(received))
+        (plain(event), kind, _at(occurred), _at(received))
         for event, kind, occurred, received in later.head(_LATER).select(columns).iter_rows()
     ]
-    title = f"Not yet known: {later.height:,} events had occurred, but were received later"
+    title = f"Not yet known ({later.height:,}): had occurred, but were received later"
     console.table(title, ("event", "type", "occurred", "received"), rows)
 
 

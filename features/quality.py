@@ -133,7 +133,7 @@ def require(report: Report) -> None:
         return
     first, *others = report.breaches
     rows = f"{first.rows:,} of {first.of:,} rows are at fault"
-    named = f" ({', '.join(first.examples)})" if first.examples else ""
+    named = f" ({', '.join(map(repr, first.examples))})" if first.examples else ""
     more = f", and {len(others)} more expectations were not kept" if others else ""
     raise QualityBreach(
         f"{first.expectation} was expected, {first.found} was found: {rows}{named}{more}. Nothing of it was written",
