@@ -1,0 +1,242 @@
+"""The as-of join: for each label, the latest row of its entity that is not after it.
+
+A label is an entity and an instant. A table goes by in chunks, in any order: of each only key, time and row number are
+joined, and the other columns are taken last, once, for the rows that labels were given. What labels hold so far
+competes with what the next chunk offers, so memory does not grow with the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+__all__ = ["CHUNK_ROWS", "Labels", "Matches", "Table", "match"]
+
+CHUNK_ROWS = 1_048_576
+"""Rows of a table that are looked at together: with 15 float32 columns about 100 MB."""
+
+Ints = NDArray[np.int64]
+
+_CODE, _TIME, _STAMP, _CREATED, _ROW, _PLACE = "code", "time", "stamp", "created", "row", "place"
+_NEVER = np.iinfo(np.int64).min
+_ALWAYS = np.iinfo(np.int64).max
+_NANOSECONDS = {"ms": 1_000_000, "us": 1_000, "ns": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows to be matched, read when needed.
+
+    Attributes:
+        rows: has a column for each name below; `time` and `created` are Datetime, without a zone in UTC.
+        keys: the key columns; none, where there is one entity only.
+        time: when a row became true; where it is missing the row is given to nobody.
+        values: the columns to be given to the labels.
+        created: when a row was written, which decides between rows of equal time.
+    """
+
+    rows: pl.LazyFrame
+    keys: tuple[str, ...]
+    time: str
+    values: tuple[str, ...]
+    created: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labels in the order of time. Those without an instant or a key match nothing and are not among them.
+
+    Attributes:
+        count: all labels, m; n of them can match.
+        entities: distinct keys, and the code of each.
+        order: [n] which label stands at each place.
+        code: [n] its entity.
+        at: [n] its instant, in ticks of `unit` since 1970.
+        unit: "us" or "ns".
+        nulls_equal: a missing key is an entity like any other.
+    """
+
+    count: int
+    entities: pl.DataFrame
+    order: Ints
+    code: pl.Series
+    at: Ints
+    unit: str
+    nulls_equal: bool
+
+    @classmethod
+    def of(cls, keys: pl.DataFrame, at: pl.Series, *, nulls_equal: bool = False) -> Labels:
+        """Labels of these keys [m, k] at these instants [m] (Datetime). No key column: all are of one entity."""
+        assert isinstance(at.dtype, pl.Datetime)
+        unit: Literal["us", "ns"] = "ns" if at.dtype.time_unit == "ns" else "us"
+        entities = keys.unique().with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).alias(_CODE))
+        if not keys.width:
+            entities = pl.DataFrame({_CODE: [0]}, schema={_CODE: pl.UInt32})
+        code = _codes(keys, entities, len(at), nulls_equal)
+        slim = pl.DataFrame([at.dt.timestamp(unit).alias(_TIME), code]).with_row_index(_ROW)
+        slim = slim.drop_nulls([_TIME, _CODE]).sort(_TIME)
+        order, ticks = slim[_ROW].to_numpy().astype(np.int64), slim[_TIME].to_numpy()
+        return cls(len(at), entities, order, slim[_CODE], ticks, unit, nulls_equal)
+
+    def latest(self, unit: str) -> Ints:
+        """[n] the last tick of another unit that is not after each label."""
+        return _converted(self.at, self.unit, unit)
+
+    def earliest(self, unit: str, ttl: timedelta | None) -> Ints:
+        """[n] the first tick of another unit that has not expired at each label: None or zero never expires."""
+        if not ttl:
+            return np.full(len(self.at), _NEVER)
+        ticks = (ttl // timedelta(microseconds=1)) * (_NANOSECONDS["us"] // _NANOSECONDS[self.unit])
+        since = np.maximum(self.at, -_ALWAYS + ticks) - ticks
+        return -_converted(-since, self.unit, unit)
+
+
+def _codes(keys: pl.DataFrame, entities: pl.DataFrame, height: int, nulls_equal: bool) -> pl.Series:
+    """The code of each row's key; null for a key that no label has."""
+    if not keys.width:
+        return pl.Series(_CODE, np.zeros(height, np.uint32))
+    names = entities.columns[:-1]
+    return keys.join(
+        entities, left_on=keys.columns, right_on=names, how="left", maintain_order="left", nulls_equal=nulls_equal
+    )[_CODE]
+
+
+def _converted(ticks: Ints, unit: str, to: str) -> Ints:
+    """Ticks of another unit, rounded down; beyond its range they are its ends."""
+    have, want = _NANOSECONDS[unit], _NANOSECONDS[to]
+    if have < want:
+        return np.asarray(ticks // (want // have))
+    times = have // want
+    return np.asarray(np.clip(ticks, -(_ALWAYS // times), _ALWAYS // times) * times)
+
+
+@dataclass(slots=True)
+class Matches:
+    """What m labels were given so far.
+
+    Attributes:
+        values: [m] the columns of each label's row; nulls where nothing was found.
+        time: [m] its time, where nothing was found the least integer.
+        created: [m] its time of creation, where there is none the least integer.
+    """
+
+    values: pl.DataFrame
+    time: Ints
+    created: Ints
+
+    @classmethod
+    def none(cls, empty: pl.DataFrame, count: int) -> Matches:
+        """Nothing found for any of `count` labels."""
+        return cls(empty.clear(count), np.full(count, _NEVER), np.full(count, _NEVER))
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """[m] whether a label was given a row."""
+        return np.asarray(self.time != _NEVER)
+
+    def offer(self, label: Ints, rows: pl.DataFrame, chunk: pl.DataFrame) -> None:
+        """Let rows of a chunk compete with what the labels hold; of equal rows the later one is taken.
+
+        Args:
+            label: [r] to which label each row is offered, at most one a label.
+            rows: [r] the row's number in the chunk, and its times.
+            chunk: has the columns of `values`.
+        """
+        row, time, created = (rows[name].to_numpy() for name in (_ROW, _STAMP, _CREATED))
+        wins = (time > self.time[label]) | ((time == self.time[label]) & (created >= self.created[label]))
+        label = label[wins]
+        first = not self.found.any()
+        self.time[label], self.created[label] = time[wins], created[wins]
+        place = np.full(len(self.time), -1) if first else np.arange(len(self.time))
+        place[label] = row[wins] if first else len(place) + np.arange(len(label))
+        chosen = pl.Series(place)
+        values = chunk.select(self.values.columns)
+        source = values if first else pl.concat([self.values, values[row[wins]]])
+        self.values = source.select(pl.all().gather(chosen.set(chosen < 0, None)))
+
+
+def match(
+    labels: Labels,
+    table: Table,
+    *,
+    ttl: timedelta | None = None,
+    created_by_then: bool = False,
+    chunk_rows: int = CHUNK_ROWS,
+) -> Matches:
+    """Find each label's row: the latest of its entity that is not after it and has not expired.
+
+    Args:
+        ttl: a row of time t is given to labels in [t, t + ttl], both ends included; None or zero: to all from t on.
+        created_by_then: leave out rows that were created after the label, or have no time of creation.
+        chunk_rows: rows read at a time; beside them memory holds two rows a label.
+
+    Of rows with equal time the one created last is given, a missing time of creation being the first of all; of equal
+    ones the last that was read.
+    """
+    schema = table.rows.collect_schema()
+    empty = pl.DataFrame(schema={name: schema[name] for name in table.values})
+    matches = Matches.none(empty, labels.count)
+    if not len(labels.at):
+        return matches
+    units = [_unit(schema[name]) for name in (table.time, table.created) if name is not None]
+    unit = min(units, key=_NANOSECONDS.__getitem__)
+    asked = pl.DataFrame([pl.Series(_TIME, labels.latest(unit)), labels.code])
+    since = labels.earliest(unit, ttl)
+    for chunk in _in_range(labels, table, schema[table.time], ttl).collect_batches(chunk_size=chunk_rows):
+        slim = _slim(labels, table, chunk, unit)
+        slim = _known_since(slim) if created_by_then and table.created else _in_order(slim)
+        at = slim.select(_TIME, _CODE).with_row_index(_PLACE)
+        found = asked.join_asof(at, on=_TIME, by=_CODE, check_sortedness=False)[_PLACE]
+        label = found.is_not_null().arg_true().to_numpy()
+        offer = slim[found.drop_nulls()]
+        alive = offer[_STAMP].to_numpy() >= since[label]
+        matches.offer(labels.order[label[alive]], offer.filter(alive), chunk)
+    return matches
+
+
+def _in_range(labels: Labels, table: Table, dtype: pl.DataType, ttl: timedelta | None) -> pl.LazyFrame:
+    """Rows that some label may be given by their time; files and row groups without any are not read."""
+    time, unit = pl.col(table.time), _unit(dtype)
+    rows = table.rows.filter(time <= pl.lit(int(labels.latest(unit).max())).cast(dtype))
+    if ttl:
+        rows = rows.filter(time >= pl.lit(int(labels.earliest(unit, ttl).min())).cast(dtype))
+    return rows
+
+
+def _slim(labels: Labels, table: Table, chunk: pl.DataFrame, unit: str) -> pl.DataFrame:
+    """Row number, code and times of a chunk's rows that have a label; a missing time of creation is the least."""
+    stamp = _ticks(chunk[table.time], unit)
+    created = np.full(chunk.height, _NEVER) if table.created is None else _ticks(chunk[table.created], unit)
+    code = _codes(chunk.select(table.keys), labels.entities, chunk.height, labels.nulls_equal)
+    columns = [code, pl.Series(_TIME, stamp), pl.Series(_STAMP, stamp), pl.Series(_CREATED, created)]
+    return pl.DataFrame(columns).with_row_index(_ROW).drop_nulls(_CODE)
+
+
+def _in_order(slim: pl.DataFrame) -> pl.DataFrame:
+    """By time, then time of creation, then as they were read; what lies so already is left as it is."""
+    time, created = np.diff(slim[_STAMP].to_numpy()), np.diff(slim[_CREATED].to_numpy())
+    if ((time > 0) | ((time == 0) & (created >= 0))).all():
+        return slim
+    return slim.sort(_STAMP, _CREATED, maintain_order=True)
+
+
+def _known_since(slim: pl.DataFrame) -> pl.DataFrame:
+    """For each instant at which one more row of an entity is both true and written: the best of those so far."""
+    ranked = _in_order(slim.filter(pl.col(_CREATED) != _NEVER)).with_row_index(_PLACE)
+    since = ranked.with_columns(pl.max_horizontal(_STAMP, _CREATED).alias(_TIME)).sort(_TIME, maintain_order=True)
+    best = since.select(pl.col(_PLACE).cum_max().over(_CODE))[_PLACE]
+    return ranked.drop(_PLACE)[best].with_columns(since[_TIME])
+
+
+def _unit(dtype: pl.DataType) -> str:
+    assert isinstance(dtype, pl.Datetime)
+    return dtype.time_unit
+
+
+def _ticks(times: pl.Series, unit: str) -> Ints:
+    return _converted(times.to_physical().fill_null(_NEVER).to_numpy(), _unit(times.dtype), unit)
