@@ -6,6 +6,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from features.kernel.events import MAX_PROPERTIES
 from serving.errors import problem
 
 __all__ = ["MAX_BODY", "Edge"]
@@ -14,7 +15,12 @@ MAX_BODY = 8 * 1024 * 1024
 """Bytes of the largest body that is read. What comes in chunks, without a length, FastAPI cuts off at the same size."""
 
 _too_large = problem(
-    413, "The body is too large", f"it has more than {MAX_BODY} bytes", "too-large", remedy="send several requests"
+    413,
+    "The body is too large",
+    f"it has more than {MAX_BODY} bytes",
+    "too-large",
+    field="body",
+    remedy=f"send several requests, and leave large things out: one event's properties may have {MAX_PROPERTIES} bytes",
 )
 
 

@@ -34,6 +34,7 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 _SHOWN = 80
+_NO_JSON = "The body is no JSON"
 
 
 class Unauthorized(errors.KairosError):
@@ -58,6 +59,16 @@ A ledger that cannot be written is back-pressure like any other."""
 _REMEDIES = {
     "missing": "add it",
     "json_invalid": "send one JSON value, UTF-8",
+    "dict_type": "send a JSON object: {…}",
+    "model_type": "send a JSON object: {…}",
+    "model_attributes_type": "send a JSON object: {…}",
+    "list_type": "send a JSON list: […]",
+    "string_type": "send text, in quotes",
+    "string_unicode": "take out what is no character (a lone surrogate)",
+    "string_pattern_mismatch": "take out the NUL character",
+    "float_type": "send a number, without quotes",
+    "finite_number": "leave it out if it is not known",
+    "value_error": "look for a slip in it",
     "string_too_short": "give it at least one character",
     "string_too_long": "shorten it",
     "datetime_from_date_parsing": "write it like 2026-01-31T12:00:00Z",
@@ -121,7 +132,16 @@ async def _of_validation(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)
     body = getattr(request.scope.get("route"), "body_field", None)
     model = getattr(getattr(body, "field_info", None), "annotation", None)
-    return _invalid(error.errors(), model)
+    return _invalid([_where(each, error.body) for each in error.errors()], model)
+
+
+def _where(found: Mapping[str, Any], body: Any) -> Mapping[str, Any]:
+    """Of a body that is no JSON: where it ceases to be, and what stands there."""
+    if found["type"] != "json_invalid":
+        return found
+    at, why = int(found["loc"][-1]), found["ctx"]["error"]
+    there = str(body)[max(0, at - 20) : at + 20]
+    return {**found, "loc": ("body",), "msg": f"is no JSON at character {at + 1}: {why}", "input": there}
 
 
 def describe(found: Mapping[str, Any], model: Any = None) -> str:
@@ -137,7 +157,7 @@ def _invalid(found: Sequence[Mapping[str, Any]], model: Any) -> ProblemResponse:
     malformed = found[0]["type"] == "json_invalid"
     return problem(
         400 if malformed else 422,
-        "The body is no JSON" if malformed else STATUS[errors.InvalidInput][1],
+        _NO_JSON if malformed else STATUS[errors.InvalidInput][1],
         describe(found[0], model),
         "invalid-input",
         **{name: first.get(name) for name in ("field", "value", "remedy")},
@@ -154,11 +174,14 @@ async def _of_http(_: Request, error: Exception) -> ProblemResponse:
         405: f"use {(error.headers or {}).get('Allow', 'another')}",
         413: "send it in several requests",
     }
+    # Those two are of a body that could not be read: too large, or no JSON that can be decoded.
+    field = "body" if error.status_code in (400, 413) else None
     answer = problem(
         error.status_code,
-        str(error.detail),
+        _NO_JSON if error.status_code == 400 else str(error.detail),
         str(error.detail),
         kinds.get(error.status_code, "http"),
+        field=field,
         remedy=remedies.get(error.status_code),
     )
     answer.headers.update(error.headers or {})
@@ -174,10 +197,12 @@ def _item(found: Mapping[str, Any], model: Any) -> dict[str, Any]:
     parts = [each for each in found["loc"] if each != "body"]
     field = ".".join(map(str, parts)) or "body"
     remedy = _REMEDIES.get(found["type"], "see /docs for what is allowed")
+    if isinstance(found.get("input"), bytes):  # the body was not even looked at as JSON
+        remedy = "send it as JSON, with the header content-type: application/json"
     if found["type"] == "extra_forbidden":
         remedy = did_you_mean(str(parts[-1]), _fields(model, parts[:-1]))
-    item = {"field": field, "message": found["msg"], "remedy": remedy}
-    return item if found["type"] in ("missing", "json_invalid") else item | {"value": _shown(found.get("input"))}
+    item = {"field": field, "message": found["msg"].removeprefix("Value error, "), "remedy": remedy}
+    return item if found["type"] == "missing" else item | {"value": _shown(found.get("input"))}
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
@@ -216,6 +241,7 @@ def _kebab(name: str) -> str:
 
 
 def _shown(value: object) -> str:
+    value = value[:_SHOWN].decode(errors="replace") if isinstance(value, bytes) else value
     shown = value[:_SHOWN] if isinstance(value, str) else repr(value)
     return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
 

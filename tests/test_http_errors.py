@@ -157,8 +157,8 @@ def test_no_name_in_a_path_makes_it_fail(client: httpx.Client, name: str) -> Non
 @pytest.mark.parametrize(
     ("path", "body", "status", "field", "remedy"),
     [
-        ("events", "{", 400, "1", "send one JSON value"),
-        ("events", [], 422, "body", "see /docs"),
+        ("events", "{", 400, "body", "send one JSON value"),
+        ("events", [], 422, "body", "send a JSON object"),
         ("events", {"events": []}, 422, "events", "send several batches"),
         ("events", {"events": [], "more": 1}, 422, "more", "put everything into events"),
         ("events", {"event_id": "e"}, 422, "customer_id", "add it"),

@@ -36,6 +36,8 @@ EVENT_TYPES: dict[str, str] = {
 
 MAX_ID = 200
 MAX_PROPERTIES = 64 * 1024
+MAX_AMOUNT = 1e12
+"""Far beyond what anybody pays, and sums in whole cents stay exact: one slip must not spoil everyone's features."""
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2262, 1, 1, tzinfo=UTC)
 
@@ -80,17 +82,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise InvalidEvent("a custom event needs a name", field="properties.name", remedy="say what happened")
         for name in ("occurred_at", "received_at"):
             _check_instant(name, getattr(self, name))
-        if self.amount is not None and not math.isfinite(self.amount):
-            raise InvalidEvent("must be a finite number", field="amount", value=self.amount, remedy="leave it out")
-        if self.type in ("order", "refund") and (self.amount is None or self.amount < 0):
-            raise InvalidEvent(
-                f"of type '{self.type}' needs an amount of zero or more",
-                field="amount",
-                value=self.amount,
-                remedy="send returned goods as type 'refund' with a positive amount",
-            )
-        if self.properties and len(msgspec.json.encode(self.properties)) > MAX_PROPERTIES:
-            raise InvalidEvent("are too large", field="properties", remedy=f"keep them under {MAX_PROPERTIES} bytes")
+        _check_amount(self)
+        if self.properties:
+            _check_properties(self.properties)
 
     def is_future(self, bound: timedelta) -> bool:
         """Whether it is dated further ahead of its receipt than clocks differ."""
@@ -101,14 +95,63 @@ def _check_ids(event: Event) -> None:
     for name in ("event_id", "customer_id"):
         value = getattr(event, name)
         if not value or len(value) > MAX_ID or "\x00" in value:
-            raise InvalidEvent(f"must have 1 to {MAX_ID} characters, none of them NUL", field=name, value=value)
+            raise InvalidEvent(
+                f"must have 1 to {MAX_ID} characters, none of them NUL",
+                field=name,
+                value=value,
+                remedy="send the id by which you know it, or a hash of it",
+            )
 
 
 def _check_instant(name: str, instant: datetime) -> None:
     if instant.tzinfo is None:
         raise InvalidEvent("names no time zone", field=name, value=instant.isoformat(), remedy="add Z or an offset")
     if not _EARLIEST <= instant < _LATEST:
-        raise InvalidEvent("lies outside 1970 to 2261", field=name, value=instant.isoformat())
+        raise InvalidEvent(
+            "lies outside 1970 to 2261", field=name, value=instant.isoformat(), remedy="look for a slip in the year"
+        )
+
+
+def _check_amount(event: Event) -> None:
+    amount = event.amount
+    if event.type in ("order", "refund") and (amount is None or amount < 0):
+        raise InvalidEvent(
+            f"of type '{event.type}' needs an amount of zero or more",
+            field="amount",
+            value=amount,
+            remedy="send returned goods as type 'refund' with a positive amount",
+        )
+    if amount is not None and not abs(amount) <= MAX_AMOUNT:  # NaN, too, is not
+        raise InvalidEvent(
+            f"must be a finite number of at most {MAX_AMOUNT:,.0f}",
+            field="amount",
+            value=amount,
+            remedy="send it in whole units of the currency, not in cents; leave it out if it is not known",
+        )
+
+
+def _check_properties(properties: dict[str, Any]) -> None:
+    written = msgspec.json.encode(properties)
+    if len(written) > MAX_PROPERTIES:
+        raise InvalidEvent(
+            "are too large",
+            field="properties",
+            value=f"{len(written)} bytes",
+            remedy=f"keep them under {MAX_PROPERTIES} bytes",
+        )
+    if b"null" in written:  # which is how a number that is none would be written, without a word
+        _check_numbers(properties, "properties")
+
+
+def _check_numbers(value: object, field: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidEvent("must be a finite number", field=field, value=value, remedy="leave it out")
+    if isinstance(value, dict):
+        for name, each in value.items():
+            _check_numbers(each, f"{field}.{name}")
+    elif isinstance(value, list):
+        for i, each in enumerate(value):
+            _check_numbers(each, f"{field}[{i}]")
 
 
 CLIENT_FIELDS = tuple(name for name in Event.__struct_fields__ if name != "received_at")
