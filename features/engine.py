@@ -76,8 +76,9 @@ class PackedBatchEngine(LocalComputeEngine):  # type: ignore[misc]
     ) -> list[MaterializationJob]:
         """Materialise; one job a task, in their order. An error stands in its job, and Feast raises the first one.
 
-        A view whose source cannot be read fails alone. When the online store goes away, all views that are written
-        together fail; what each entity has is whole, and running it again leads to the same end.
+        A view whose source cannot be read, or of which a row cannot be kept, fails alone. When the online store goes
+        away, all views that are written together fail; what each entity has is whole, and running it again leads to
+        the same end.
         """
         tasks = [tasks] if isinstance(tasks, MaterializationTask) else tasks
         ours = [each for each in tasks if self._packs(each)]
@@ -89,7 +90,8 @@ class PackedBatchEngine(LocalComputeEngine):  # type: ignore[misc]
                 loaded |= dict(zip(names, self._write(together), strict=True))
             except Exception as error:  # noqa: BLE001  Feast's contract: an error stands in its job
                 errors |= dict.fromkeys(names, error)
-        self.loaded = loaded
+            errors |= {name: each.rows.error for name, each in zip(names, together, strict=True) if each.rows.error}
+        self.loaded = {name: count for name, count in loaded.items() if name not in errors}
         return [
             _job(each, errors.get(each.feature_view.name))
             if each in ours

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import NamedTuple, Self, TypeVar
 
-import numpy as np
 import polars as pl
 
 from features.kernel.errors import InvalidInput
@@ -19,6 +19,7 @@ from features.packed.layout import Schema, pack
 
 __all__ = ["CREATED", "ENTITY", "EVENT", "Chunk", "Rows", "ahead", "chunks", "entity_of"]
 
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 Item = TypeVar("Item")
 
 ENTITY, EVENT, CREATED = "__entity", "__event", "__created"
@@ -51,6 +52,8 @@ class Rows:
         self._frames = iter(frames)
         self._held: pl.DataFrame | None = None
         self._ended = False
+        self.error: InvalidInput | None = None
+        """Why no more of this view can be packed."""
 
     @classmethod
     def of(cls, schema: Schema, frame: pl.DataFrame, at_once: int) -> Self:
@@ -92,6 +95,17 @@ class Rows:
         self._held = rest if rest.height else None
         return taken if count else None
 
+    def segments(self, part: pl.DataFrame) -> dict[str, bytes]:
+        """Rows that were taken, packed, by entity; none where one cannot be kept, which also ends the view."""
+        # A row whose created time is missing counts as older than one that has any.
+        created = micros(part[CREATED].fill_null(_LONG_AGO)) if CREATED in part.columns else None
+        try:
+            packed = pack(self.schema, columns_of(self.schema, part), micros(part[EVENT]), created)
+        except InvalidInput as error:
+            self.error, self._ended, self._held = error, True, None
+            return {}
+        return dict(zip(part[ENTITY].to_list(), packed, strict=True))
+
 
 def entity_of(keys: Mapping[str, str]) -> pl.Expr:
     """The column `ENTITY`: ids as `features.packed.protos.entity_of` gives them, null where a part is missing.
@@ -108,18 +122,23 @@ def entity_of(keys: Mapping[str, str]) -> pl.Expr:
 def chunks(views: Sequence[Rows], at_once: int) -> Iterator[Chunk]:
     """Entities in the order of their key, each once, with the segments of every view that knows it.
 
+    A view of which a row cannot be kept ends there, with its `error`; the others go on.
+
     Args:
         at_once: rows of each view that are packed at a time, at least.
-
-    Raises:
-        InvalidInput: a value cannot be kept; the message names view, feature and value.
     """
     while True:
         ends = [each.fill(at_once) for each in views]
         last = min((end for end in ends if end is not None), default=None)
-        taken = [each.take(last) for each in views]
-        if any(part is not None for part in taken):
-            yield _chunk([each.schema for each in views], taken)
+        merged: dict[str, bytes] = {}
+        rows = []
+        for each in views:
+            part = each.take(last)
+            segments = {} if part is None else each.segments(part)
+            rows.append(len(segments))
+            merged = _joined(merged, segments) if merged else segments
+        if merged:
+            yield Chunk(list(merged), list(merged.values()), tuple(rows))
         elif last is None:
             return
 
@@ -131,22 +150,6 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := following.result()) is not None:
             following = thread.submit(next, items, None)
             yield item
-
-
-def _chunk(schemas: Sequence[Schema], parts: Sequence[pl.DataFrame | None]) -> Chunk:
-    merged: dict[str, bytes] = {}
-    for schema, part in zip(schemas, parts, strict=True):
-        if part is not None:
-            segments = dict(zip(part[ENTITY].to_list(), _segments(schema, part), strict=True))
-            merged = _joined(merged, segments) if merged else segments
-    rows = tuple(0 if part is None else part.height for part in parts)
-    return Chunk(list(merged), list(merged.values()), rows)
-
-
-def _segments(schema: Schema, rows: pl.DataFrame) -> list[bytes]:
-    # A row whose created time is missing counts as older than one that has any.
-    created = micros(rows[CREATED].fill_null(np.datetime64(0, "us"))) if CREATED in rows.columns else None
-    return pack(schema, columns_of(schema, rows), micros(rows[EVENT]), created)
 
 
 def _joined(ours: Mapping[str, bytes], theirs: Mapping[str, bytes]) -> dict[str, bytes]:
