@@ -15,6 +15,7 @@ from feast.types import Array, Bool, Float32, Int32, Int64, String, UnixTimestam
 
 from features.kernel.errors import InvalidInput
 from features.packed.layout import Column, Field, Schema, Strings
+from features.packed.schema import MISSING_INT
 from features.view import Dtype
 
 __all__ = ["columns_of", "entity_of", "key_of", "schema_of", "values_of"]
@@ -96,13 +97,14 @@ def columns_of(schema: Schema, rows: Sequence[Mapping[str, Value]]) -> dict[str,
 
 
 _NULL = Value()
+_NULLS = (None, "null_val")
 
 
 def _column(schema: Schema, field: Field, protos: Sequence[Value]) -> Column:
     kinds = [each.WhichOneof("val") for each in protos]
-    inner = [
-        None if kind in (None, "null_val") else getattr(each, kind) for each, kind in zip(protos, kinds, strict=True)
-    ]
+    inner = [None if kind in _NULLS else getattr(each, kind) for each, kind in zip(protos, kinds, strict=True)]
+    if "unix_timestamp_val" in kinds:  # Feast's own mark of a time that is missing
+        inner = [None if each == MISSING_INT else each for each in inner]
     ref = f"{schema.name}:{field.name}"
     try:
         if field.dtype == "string":
