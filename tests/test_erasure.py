@@ -503,6 +503,26 @@ def test_a_request_made_again_is_refused_and_not_answered_anew(home: Settings, l
     assert [each.status for each in ledger.append_decisions(mixed)] == ["accepted", "conflict", "accepted"]
 
 
+def test_either_kind_of_ledger_forgets(ledger_url: str) -> None:
+    ledger = Ledger(ledger_url)
+    fill_ledger(ledger, all_events())
+    before, last = rows_of(ledger), ledger.mark(tables.events)
+    found = erase(ledger, WHO)
+    assert (found.events, found.quarantine, found.scores, found.decisions, found.outcomes) == (5, 2, 1, 4, 3)
+    assert found.accounts == (FIRM,) and unfinished(ledger)
+    wipe(ledger)
+    assert not unfinished(ledger) and not traces(ledger, WHO) and not erase(ledger, WHO)
+    assert rows_of(ledger)["events"] == before["events"] and differences(ledger, POINT) == []
+    assert [each.status for each in ledger.append_decisions(decisions_of(["new-1", WHO], NOW))] == [
+        "accepted",
+        "conflict",
+    ]
+    click = Event(event_id="new", customer_id="other-1", type="click", occurred_at=NOW, received_at=NOW)
+    ledger.append_events([click])
+    assert [row[1] for row in cursors.events_after(ledger, last, 10)] == ["new"]
+    ledger.close()
+
+
 def test_a_whole_small_loop_forgets_and_stays_whole(loop: SmallLoop, tmp_path: Path) -> None:
     settings = replace(loop.settings, home=tmp_path / "loop")
     shutil.copytree(loop.settings.home, settings.home)
