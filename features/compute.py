@@ -147,8 +147,12 @@ def _of_customers(events: pl.DataFrame, spine: pl.DataFrame) -> Iterator[Block]:
     """Blocks with numbers in place of customer ids, which join and group faster than text."""
     rows = spine.unique().sort("customer_id", "as_of")
     codes = rows.select("customer_id").unique(maintain_order=True).with_row_index("code")
-    own = _coded(events, codes).sort("customer_id")
+    own = _coded(events, codes)
     known = with_first(own, _coded(rows, codes).sort("customer_id", "as_of"))
+    if _fits(own, rows):
+        yield own, known
+        return
+    own = own.sort("customer_id")
     counts = codes.select(customer_id="code").join(
         own.group_by("customer_id").len("events"), on="customer_id", how="left", maintain_order="left"
     )
@@ -161,6 +165,9 @@ def _of_customers(events: pl.DataFrame, spine: pl.DataFrame) -> Iterator[Block]:
 
 def _of_accounts(events: pl.DataFrame, spine: pl.DataFrame) -> Iterator[Block]:
     rows = spine.unique().sort("account_id", "as_of")
+    if _fits(events, rows):
+        yield events, rows
+        return
     belongs = events.select("customer_id", "account_id").drop_nulls().unique()
     belongs = belongs.join(rows.select("account_id").unique(), on="account_id", how="semi")
     sizes = events.group_by("customer_id").len("events")
@@ -168,6 +175,11 @@ def _of_accounts(events: pl.DataFrame, spine: pl.DataFrame) -> Iterator[Block]:
     for block in _cut(rows, counts):
         people = belongs.join(block.select("account_id").unique(), on="account_id", how="semi")
         yield events.join(people.select("customer_id").unique(), on="customer_id", how="semi"), block
+
+
+def _fits(events: pl.DataFrame, rows: pl.DataFrame) -> bool:
+    """Whether these need not be cut: even if every event were known at every instant."""
+    return rows.height <= ROWS_AT_ONCE and events.height * rows["as_of"].n_unique() <= PAIRS_AT_ONCE
 
 
 def _cut(rows: pl.DataFrame, counts: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -34,10 +34,14 @@ def openable() -> pl.Expr:
 def sends(events: pl.DataFrame) -> pl.DataFrame:
     """One row per send: its times, `channel`, `openable`, and since when known as opened by a person, as clicked."""
     sent = events.filter(pl.col("type") == "send").select(*_BASE, "event_id", channel(), openable=openable())
-    opened = _responses(sent, events, "open").filter(~_flagged() & ~_too_fast())
-    clicked = _responses(sent, events, "click")
-    return sent.join(_earliest(opened, "opened_from"), on="event_id", how="left").join(
-        _earliest(clicked, "clicked_from"), on="event_id", how="left"
+    sent = sent.with_row_index("number")
+    # In two steps: JSON is read of opens alone.
+    opened = _responses(sent, events.filter(pl.col("type") == "open").filter(~_flagged())).filter(~_too_fast())
+    clicked = _responses(sent, events.filter(pl.col("type") == "click"))
+    return (
+        sent.join(_earliest(opened, "opened_from"), on="number", how="left")
+        .join(_earliest(clicked, "clicked_from"), on="number", how="left")
+        .drop("number")
     )
 
 
@@ -45,20 +49,22 @@ def opens(events: pl.DataFrame) -> pl.DataFrame:
     """One row per open: its times, `channel`, `machine` (the sender says so), `machine_from` (known as one's since)."""
     sent = events.filter(pl.col("type") == "send").select(*_BASE)
     found = events.filter(pl.col("type") == "open").select(*_BASE, "event_id", channel(), machine=_flagged())
-    linked = found.select("customer_id", "message_id", "event_id", response_at="occurred_at")
+    found = found.with_row_index("number")
+    linked = found.select("customer_id", "message_id", "number", response_at="occurred_at")
     fast = sent.join(linked, on=["customer_id", "message_id"], how="inner").filter(_too_fast())
-    return found.join(_earliest(fast.with_columns(known_from=known_from()), "machine_from"), on="event_id", how="left")
+    since = _earliest(fast.with_columns(known_from=known_from()), "machine_from")
+    return found.join(since, on="number", how="left").drop("number")
 
 
-def _responses(sent: pl.DataFrame, events: pl.DataFrame, kind: str) -> pl.DataFrame:
-    answers = events.filter(pl.col("type") == kind).select(
-        "customer_id", "message_id", "properties", response_at="occurred_at", known_from=known_from()
-    )
-    return sent.join(answers, on=["customer_id", "message_id"], how="inner")
+def _responses(sent: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """Sends with what answered them: `number` of the send, `occurred_at`, `response_at`, `known_from`."""
+    answered = answers.select("customer_id", "message_id", response_at="occurred_at", known_from=known_from())
+    links = sent.select("customer_id", "message_id", "number", "occurred_at")
+    return links.join(answered, on=["customer_id", "message_id"], how="inner")
 
 
 def _earliest(linked: pl.DataFrame, name: str) -> pl.DataFrame:
-    return linked.group_by("event_id").agg(pl.col("known_from").min().alias(name))
+    return linked.group_by("number").agg(pl.col("known_from").min().alias(name))
 
 
 def _flagged() -> pl.Expr:

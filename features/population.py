@@ -23,9 +23,9 @@ def months_of(spine: pl.DataFrame) -> pl.Series:
 
 
 def with_population(spine: pl.DataFrame, population: pl.DataFrame) -> pl.DataFrame:
-    """The spine with the columns of its rows' months."""
+    """The spine with its rows' `month`, and the columns of those months."""
     months = spine.with_columns(_MONTH.alias("month"))
-    return months.join(population, on="month", how="left", maintain_order="left").drop("month")
+    return months.join(population, on="month", how="left", maintain_order="left")
 
 
 def by_month(

@@ -75,7 +75,9 @@ def paired(prepared: pl.DataFrame, spine: pl.DataFrame) -> Paired:
     """Each spine row's events that were known at its instant. An event comes once for every row that knows it."""
     key = key_of(spine)
     rows = spine.with_columns(pl.col("as_of").cast(_INSTANT))
-    rows = rows.unique([key, "as_of"], keep="first", maintain_order=True).with_row_index("row")
+    if rows.select(key, "as_of").is_duplicated().any():
+        rows = rows.unique([key, "as_of"], keep="first", maintain_order=True)
+    rows = rows.with_row_index("row")
     pairs = prepared.join(rows.select(key, "as_of", "row"), on=key, how="inner").filter(_KNOWN)
     ago = (pl.col("as_of") - pl.col("occurred_at")).dt.total_microseconds()
     return Paired(rows, pairs.with_columns(ago=ago).drop(key))

@@ -44,17 +44,12 @@ def _prepare(events: pl.DataFrame, said: pl.DataFrame) -> pl.DataFrame:
     """What each person named or did, once for every account they ever named."""
     owners = said.select("customer_id", "account_id").unique()
     naming = said.rename({"account_id": "names"}).join(owners, on="customer_id")
-    acts = events.filter(_TYPE.is_in([*_ACTS, "profile"])).select(
-        "customer_id",
-        "occurred_at",
-        "received_at",
-        "event_id",
-        "type",
-        pl.when(_ORDER).then(cents()).alias("cents"),
-        *(pl.when(_TYPE == "profile").then(text(name)).alias(name) for name in _ATTRIBUTES),
-    )
+    columns = ("customer_id", "occurred_at", "received_at", "event_id", "type")
+    acts = events.filter(_TYPE.is_in(_ACTS)).select(*columns, pl.when(_ORDER).then(cents()).alias("cents"))
+    profiles = events.filter(_TYPE == "profile").select(*columns, *(text(name).alias(name) for name in _ATTRIBUTES))
     here = naming.with_columns(here=pl.col("names") == pl.col("account_id")).drop("names")
-    return pl.concat([here, acts.join(owners, on="customer_id")], how="diagonal")
+    theirs = [each.join(owners, on="customer_id") for each in (acts, profiles)]
+    return pl.concat([here, *theirs], how="diagonal")
 
 
 def _summarise(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -47,17 +47,6 @@ _BY_DAYS = (4, 3, 1)
 """Weight of a send of the same day, of the same kind of day (working day or weekend), of the other kind."""
 
 
-def _kernels() -> tuple[Floats, Floats]:
-    """[7, 7] and [24, 24] whole numbers: sums of counts weighted by them are exact in any order."""
-    hour, day = np.arange(24), np.arange(7)
-    apart = np.abs(hour[:, None] - hour)
-    by_hours = np.array([*_BY_HOURS, *[0] * 24])[np.minimum(apart, 24 - apart)]
-    kind = np.where((day[:, None] >= 5) == (day >= 5), 1, 2)
-    by_days = np.array(_BY_DAYS)[np.where(day[:, None] == day, 0, kind)]
-    return by_days.astype(np.float64), by_hours.astype(np.float64)
-
-
-_DAYS, _DAY_HOURS = _kernels()
 _WEIGHT = SLOT_SENDS * _BY_HOURS[0] * _BY_DAYS[0]
 
 _SHARE = Expect(low=0, high=1)
@@ -154,10 +143,14 @@ def _histogram(sent: pl.DataFrame, n: int) -> Floats:
 
 
 def _means(rows: pl.DataFrame, codes: NDArray[np.int64], kind: str) -> _Means:
-    means = np.stack([rows[f"{kind}_mean_{segment}"].to_numpy() for segment in SEGMENTS])
-    profiles = np.stack([rows[f"{kind}_profile_{segment}"].to_numpy() for segment in SEGMENTS])
-    each = np.arange(rows.height)
-    return _Means(means[codes, each], profiles[codes, each].astype(np.float64))
+    months = rows.unique("month", keep="first")  # rows of one month hold the same
+    means = np.stack([months[f"{kind}_mean_{segment}"].to_numpy() for segment in SEGMENTS])
+    profiles = np.stack([months[f"{kind}_profile_{segment}"].to_numpy() for segment in SEGMENTS]).astype(np.float64)
+    place = rows.select("month").join(
+        months.select("month").with_row_index("place"), on="month", how="left", maintain_order="left"
+    )["place"]
+    each = place.to_numpy()
+    return _Means(means[codes, each], profiles[codes, each])
 
 
 def _expected(counts: Floats, answers: Floats, segment: _Means) -> Floats:
@@ -167,9 +160,17 @@ def _expected(counts: Floats, answers: Floats, segment: _Means) -> Floats:
 
 
 def _smoothed(counts: Floats) -> Floats:
-    """[n, 168]: what lies at each hour and near it, each by its weight."""
-    by_hour = counts.reshape(-1, 24) @ _DAY_HOURS
-    return np.asarray(np.matmul(_DAYS, by_hour.reshape(-1, 7, 24)).reshape(-1, HOURS))
+    """[n, 168]: what lies at each hour and near it, each by its weight; whole numbers, so exact in any order."""
+    days = counts.reshape(-1, 7, 24)
+    by_hour = _BY_HOURS[0] * days
+    for apart, weight in enumerate(_BY_HOURS[1:], start=1):
+        by_hour += weight * (np.roll(days, apart, axis=2) + np.roll(days, -apart, axis=2))
+    working, weekend = by_hour[:, :5].sum(axis=1), by_hour[:, 5:].sum(axis=1)
+    same, kind, other = _BY_DAYS
+    near = (same - kind) * by_hour
+    near[:, :5] += (kind * working + other * weekend)[:, None]
+    near[:, 5:] += (kind * weekend + other * working)[:, None]
+    return near.reshape(-1, HOURS)
 
 
 view = FeatureView("send_hours", _FEATURES, aggregate, population=population, reads=("send",), fresh=timedelta(days=90))
