@@ -30,6 +30,7 @@ from features.compute import compute, population
 from features.frames import events_frame, spine_of
 from features.kernel import clock, cursors, tables
 from features.kernel.cursors import Cursor
+from features.kernel.erasure import unknown
 from features.kernel.errors import Unavailable
 from features.kernel.ledger import Ledger
 from features.population import months_of
@@ -150,13 +151,12 @@ class Follower:
         return more or self.waiting > 0
 
     def _mind_the_forgotten(self, pushed: Sequence[str] = ()) -> None:
-        """Whom the ledger has forgotten must leave memory, too, and stay out of the online store."""
+        """Whom the ledger has forgotten must leave memory and the online store, too. It does not say who that was."""
         mark = self._ledger.mark(tables.tombstones)
         if mark == self._forgotten:
             return
-        if pushed:
-            there = {row[1] for part in self._ledger.events(pushed) for row in part}
-            self._store.forget([each for each in pushed if each not in there])
+        if gone := unknown(self._ledger, {*pushed, *self._tail.all()["customer_id"].unique()}):
+            self._store.forget(gone)
         self._begin(cursors.read(self._ledger), self._ledger.mark(tables.events))
         self._forgotten = mark
 

@@ -29,6 +29,7 @@ from decisioning.verdict import verdict
 from features import erasure, history, offline_files
 from features.compute import all_views, compute
 from features.erasure import look, mentions
+from features.follower import Follower
 from features.frames import EVENT_SCHEMA, spine_of, to_events
 from features.kernel import cursors, tables
 from features.kernel.clock import from_micros
@@ -501,6 +502,19 @@ def test_a_request_made_again_is_refused_and_not_answered_anew(home: Settings, l
     assert receipt.status == "conflict" and ledger.decision(request_id=made.request_id) is None
     mixed = decisions_of(["new-1", WHO, "new-2"], NOW)
     assert [each.status for each in ledger.append_decisions(mixed)] == ["accepted", "conflict", "accepted"]
+
+
+def test_a_follower_takes_them_out_of_a_redis_that_only_it_can_reach(home: Settings, ledger: Ledger) -> None:
+    with closing(PackedStore.of(home)) as store:
+        follower = Follower(ledger, store)
+        while follower.turn():
+            pass
+        assert online(home, WHO)
+        forget(replace(home, redis_url=""))  # as beside a `kairos up`, whose Redis is its own
+        assert online(home, WHO)
+        while follower.turn():
+            pass
+        assert not online(home, WHO) and all(online(home, each) for each in PEOPLE[1:])
 
 
 def test_either_kind_of_ledger_forgets(ledger_url: str) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import uuid
+from collections.abc import Iterable
 
 import msgspec
 from sqlalchemy import Connection, Select, Table, delete, func, insert, select, update
@@ -22,11 +23,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from features.kernel import tables
 from features.kernel.clock import now, to_micros
+from features.kernel.database import chunks
 from features.kernel.errors import Unavailable
 from features.kernel.ledger import Ledger
 from features.kernel.records import Decision
 
-__all__ = ["Traces", "erase", "traces", "unfinished", "wipe"]
+__all__ = ["Traces", "erase", "traces", "unfinished", "unknown", "wipe"]
 
 _CURSOR = "erasures wiped"
 _GONE = (tables.events, tables.quarantine, tables.scores)
@@ -83,6 +85,24 @@ def erase(ledger: Ledger, customer_id: str) -> Traces:
             connection.execute(delete(tables.quarantine).where(tables.quarantine.c.seq == seq))
         _leave_tombstone(connection, found)
     return found
+
+
+def unknown(ledger: Ledger, customers: Iterable[str]) -> list[str]:
+    """Those of whom the ledger has no event, sorted: whom somebody else remembers, but who was forgotten.
+
+    Raises:
+        Unavailable: the ledger cannot be read.
+    """
+    held, customer = set(customers), tables.events.c.customer_id
+    try:
+        with ledger.engine.connect() as connection:
+            for some in chunks(sorted(held)):
+                held.difference_update(
+                    connection.execute(select(customer).distinct().where(customer.in_(some))).scalars()
+                )
+    except SQLAlchemyError as error:
+        raise Unavailable(f"the ledger cannot be read: {error}") from error
+    return sorted(held)
 
 
 def unfinished(ledger: Ledger) -> bool:
