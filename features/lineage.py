@@ -26,8 +26,11 @@ __all__ = ["NEWEST", "Lineage", "trace"]
 
 NEWEST = 500
 """Events left out in turn, the newest first; older ones are not looked at."""
+PAIRS = 5_000_000
+"""Events of all made-up customers together: with more than `PAIRS / NEWEST` events, fewer are left out in turn."""
 PAIRS_AT_ONCE = 500_000
 """Events of made-up customers held at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
@@ -60,7 +63,7 @@ def trace(
         customer: an id.
         as_of: the instant. Nothing that was received later has any part in the result but `later`.
         views: those of `features/views`, if None.
-        newest: how many events are left out in turn.
+        newest: how many events are left out in turn at most (`PAIRS` bounds them, too).
 
     Raises:
         NotFound: nothing was known of the customer.
@@ -111,7 +114,8 @@ class _Found:
 
     def add(self, world: _World, entity: EntityName, newest: int) -> None:
         """The values of a world's views, and their sources."""
-        left_out = world.events.head(newest)["event_id"].to_list()
+        bound = min(newest, max(1, PAIRS // max(world.events.height, 1)))
+        left_out = world.events.head(bound)["event_id"].to_list()
         rows = _without(world, [])
         self.values.update(rows.row(0, named=True))
         self.examined[entity] = (len(left_out), world.events.height)

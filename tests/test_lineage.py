@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import promotion
+from features import lineage, promotion
 from features.compare import compare_runs, psi, run_at, side_by_side
 from features.compute import all_views, compute, population
 from features.frames import EVENT_SCHEMA, spine_of
@@ -119,6 +119,14 @@ def test_sources_come_newest_first_and_the_bound_is_told() -> None:
     bounded = trace(told(*rows), "c", NOW, newest=2)
     assert bounded.sources["orders:count_30d"] == ("e0", "e1") and bounded.examined == {"customer": (2, 6)}
     assert bounded.values == whole.values
+
+
+def test_a_long_history_is_left_out_in_turn_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = told(*(event(f"e{i}", "order", NOW - (i + 1) * DAY, amount=10.0) for i in range(6)))
+    monkeypatch.setattr(lineage, "PAIRS", 20)
+    assert trace(rows, "c", NOW).examined == {"customer": (3, 6)}
+    monkeypatch.setattr(lineage, "PAIRS", 1)
+    assert trace(rows, "c", NOW).sources["orders:count_30d"] == ("e0",)
 
 
 def test_neither_of_two_events_that_say_the_same_is_a_source() -> None:

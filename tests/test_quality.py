@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -290,3 +291,16 @@ def test_a_stale_source_stops_a_run(tmp_path: Path) -> None:
 def test_a_run_of_nobody_writes_nothing(tmp_path: Path) -> None:
     assert promotion.promote(tmp_path, VIEWS, []) == {"some": 0}
     assert state(tmp_path) == {}
+
+
+def test_runs_take_turns(tmp_path: Path) -> None:
+    second = threading.Thread(target=promotion.promote, args=(tmp_path, VIEWS, [part(["b"], 2.0)]))
+    with promotion.alone(tmp_path):
+        run = promotion.Run(tmp_path, VIEWS)
+        run.add(part(["a"], 1.0))
+        second.start()
+        second.join(0.3)
+        assert second.is_alive() and state(tmp_path) == {}  # it waits, and has not thrown away what is staged here
+        run.promote()
+    second.join(30)
+    assert stored(tmp_path) == {(NOW, "a"): 1, (NOW, "b"): 2}
