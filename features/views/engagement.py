@@ -14,7 +14,7 @@ import polars as pl
 
 from features.messages import CHANNELS, channel, opens, sends
 from features.population import by_month
-from features.view import Expect, Feature, FeatureView
+from features.view import Feature, FeatureView
 from features.windows import days_since, over_spine, with_first, within
 
 __all__ = ["view"]
@@ -28,7 +28,6 @@ PRIOR_SENDS = 100.0
 
 _SAID = {"email": "e-mails", "sms": "text messages", "push": "push messages"}
 _OPENED = ("email", "push")
-_SHARE = Expect(low=0, high=1)
 
 
 def _of_channel(name: str) -> Iterator[Feature]:
@@ -39,8 +38,8 @@ def _of_channel(name: str) -> Iterator[Feature]:
     yield Feature(f"{name}_clicks_90d", "clicks", f"clicked in {said} {{value}} times in 90 days")
     yield Feature(f"{name}_unsubscribes_365d", "times", f"left the channel of {said} {{value}} times in 365 days")
     if name in _OPENED:
-        yield Feature(f"{name}_open_rate", "share", f"opens {{value}} of {said}", expect=_SHARE)
-    yield Feature(f"{name}_click_rate", "share", f"clicks in {{value}} of {said}", expect=_SHARE)
+        yield Feature(f"{name}_open_rate", "share", f"opens {{value}} of {said}")
+    yield Feature(f"{name}_click_rate", "share", f"clicks in {{value}} of {said}")
     yield Feature(f"{name}_sends_since_click", "messages", f"was sent {{value}} {said} since the last click in one")
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import polars as pl
 
 from features.accounts import named
-from features.view import Expect, Feature, FeatureView
+from features.view import Feature, FeatureView
 from features.windows import DAY, days_since, latest, over_spine, text, with_first
 
 __all__ = ["view"]
 
 CHANNELS = ("email", "sms", "push")
 _ATTRIBUTES = ("country", "source", "industry", "company_size", "timezone")
-_BIT = Expect(low=0, high=1)
 _FEATURES = (
     Feature("account_id", "", "belongs to the account {value}", "string", identifier=True),
     Feature("country", "", "lives in {value}", "string"),
@@ -32,7 +31,7 @@ _FEATURES = (
         feature
         for channel, said in zip(CHANNELS, ("e-mail", "text messages", "push messages"), strict=True)
         for feature in (
-            Feature(f"{channel}_consent", "yes = 1", f"consents to {said} ({{value}}: 1 yes, 0 no)", expect=_BIT),
+            Feature(f"{channel}_consent", "yes = 1", f"consents to {said} ({{value}}: 1 yes, 0 no)"),
             Feature(f"days_since_{channel}_consent", "days", f"last changed the consent to {said} {{value}} days ago"),
         )
     ),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from features.clocks import HOURS, local_slot, zones
 from features.messages import sends
 from features.population import by_month
-from features.view import Expect, Feature, FeatureView
+from features.view import Feature, FeatureView
 from features.windows import frame_of, latest, paired, text, with_first, within
 
 __all__ = ["SEGMENTS", "view"]
@@ -49,11 +49,10 @@ _BY_DAYS = (4, 3, 1)
 
 _WEIGHT = SLOT_SENDS * _BY_HOURS[0] * _BY_DAYS[0]
 
-_SHARE = Expect(low=0, high=1)
 _FEATURES = (
-    Feature("open_rate", "share", "opens {value} of what is sent at this hour", length=HOURS, expect=_SHARE),
-    Feature("click_rate", "share", "clicks in {value} of what is sent at this hour", length=HOURS, expect=_SHARE),
-    Feature("best_open_rate", "share", "opens {value} of what is sent at the best hour", expect=_SHARE),
+    Feature("open_rate", "share", "opens {value} of what is sent at this hour", length=HOURS),
+    Feature("click_rate", "share", "clicks in {value} of what is sent at this hour", length=HOURS),
+    Feature("best_open_rate", "share", "opens {value} of what is sent at the best hour"),
     Feature("sends_365d", "messages", "was sent {value} e-mails and push messages in 365 days"),
 )
 _TYPE, _AS_OF = pl.col("type"), pl.col("as_of")
@@ -156,7 +155,7 @@ def _means(rows: pl.DataFrame, codes: NDArray[np.int64], kind: str) -> _Means:
 def _expected(counts: Floats, answers: Floats, segment: _Means) -> Floats:
     """[n, 168]: the segment's profile at each person's level, from the sends and answers of all hours."""
     own = (answers.sum(axis=1) + OWN_SENDS * segment.mean) / (counts.sum(axis=1) + OWN_SENDS)
-    return np.minimum(segment.profile * (own / segment.mean)[:, None], 1.0)
+    return np.asarray(np.minimum(segment.profile * (own / segment.mean)[:, None], 1.0))
 
 
 def _smoothed(counts: Floats) -> Floats:

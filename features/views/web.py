@@ -49,7 +49,7 @@ def _prepare(events: pl.DataFrame) -> pl.DataFrame:
     columns = ("customer_id", "occurred_at", "received_at", "type")
     wanted = events.filter(_TYPE.is_in(["page_view", "cart", "form", "order"])).select(*columns, "properties")
     # Only where such a word stands at all need the JSON be read: the ledger's JSON does not escape letters.
-    may_be = wanted["properties"].str.contains_any(INTENT_PAGES, ascii_case_insensitive=True).fill_null(False)
+    may_be = wanted["properties"].str.contains_any(list(INTENT_PAGES), ascii_case_insensitive=True).fill_null(False)
     word = rf"(^|[^a-z0-9])({'|'.join(INTENT_PAGES)})([^a-z0-9]|$)"
     shows = text("page").str.to_lowercase().str.contains(word).fill_null(False)
     return pl.concat(

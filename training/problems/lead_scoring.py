@@ -46,6 +46,8 @@ problem = Problem(
         "engagement:email_open_rate",
         "engagement:days_since_click",
         "web:*",
+        "account:company_size",
+        "account:orders_365d",
     ),
     # the points system of marketing automation: so much for a visit, a form, a click
     baseline=("web:views_30d", "web:forms_90d", "engagement:email_clicks_90d"),
