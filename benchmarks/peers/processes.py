@@ -9,7 +9,7 @@ from pathlib import Path
 
 from features.kernel.processes import child, listens
 
-__all__ = ["script", "serving"]
+__all__ = ["peak_mb", "script", "serving"]
 
 
 def script(name: str) -> str:
@@ -26,3 +26,10 @@ def serving(command: Sequence[str], *, port: int, log: Path, env: Mapping[str, s
     """
     with child(command, name=log.stem, ready=lambda: listens(port), env=env, log=log, patience=120.0):
         yield f"http://127.0.0.1:{port}"
+
+
+def peak_mb(pid: int | str) -> float:
+    """The most memory a process has had, in MB; Linux only."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    return int(peak) / 1024
