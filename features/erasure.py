@@ -175,8 +175,8 @@ def _rows(path: Path, person: _Person) -> int:
     """Rows of a file that are the person's; none if it has been replaced by another meanwhile."""
     if not path.exists():
         return 0
-    if path.suffix != ".parquet":
-        return sum(bool(_pattern(person.customer_id).search(each)) for each in _records(path))
+    if _is_refused(path):
+        return sum(_named(path, person))
     gone = _gone(path, person)
     return 0 if gone is None else int(pl.scan_parquet(path).filter(gone).select(pl.len()).collect().item())
 
@@ -189,10 +189,6 @@ def _gone(path: Path, person: _Person) -> pl.Expr | None:
         raise Unavailable(
             f"cannot be read: {error}", field=str(path), remedy="remove it, then run the same command again"
         ) from error
-    if path.name.startswith("refused."):
-        pattern = f"(^|[^0-9A-Za-z]){re.escape(person.customer_id)}([^0-9A-Za-z]|$)"
-        texts = [name for name, dtype in schema.items() if dtype == pl.String]
-        return pl.any_horizontal(pl.col(texts).str.contains(pattern).fill_null(False)) if texts else None
     key = next((each for each in _KEYS if each in schema), None)
     if key is None or not person.ids(key):
         return None
@@ -202,20 +198,35 @@ def _gone(path: Path, person: _Person) -> pl.Expr | None:
 def _rewrite(path: Path, person: _Person) -> None:
     """The file without the person, in place of it, at once."""
     whole = path.with_name(f".{path.name}-{os.getpid()}")
-    if path.suffix == ".parquet":
+    if not _is_refused(path):
         gone = _gone(path, person)
         assert gone is not None
         pl.scan_parquet(path).filter(~gone).sink_parquet(whole)
+    elif path.suffix == ".parquet":
+        pl.read_parquet(path).filter([not each for each in _named(path, person)]).write_parquet(whole)
     else:
-        pattern = _pattern(person.customer_id)
-        whole.write_bytes(b"".join(each for each in _records(path) if not pattern.search(each)))
+        named = zip(_records(path), _named(path, person), strict=True)
+        whole.write_bytes(b"".join(record for record, gone in named if not gone))
     with whole.open("rb") as file:
         os.fsync(file.fileno())
     whole.replace(path)
 
 
+def _is_refused(path: Path) -> bool:
+    return path.name.startswith("refused.")
+
+
+def _named(path: Path, person: _Person) -> list[bool]:
+    """Of each refused row whether it names the person, in whatever column: nobody could read which one is the id."""
+    pattern = _pattern(person.customer_id)
+    return [pattern.search(each) is not None for each in _records(path)]
+
+
 def _records(path: Path) -> Iterator[bytes]:
-    """Lines of a text file; a line break within quotes does not end a record of CSV."""
+    """Rows as text. A line break within quotes does not end a row of CSV."""
+    if path.suffix == ".parquet":
+        yield from pl.read_parquet(path).write_ndjson().encode().splitlines()
+        return
     record = b""
     with path.open("rb") as lines:
         for line in lines:

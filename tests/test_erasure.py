@@ -504,6 +504,24 @@ def test_a_request_made_again_is_refused_and_not_answered_anew(home: Settings, l
     assert [each.status for each in ledger.append_decisions(mixed)] == ["accepted", "conflict", "accepted"]
 
 
+@pytest.mark.parametrize("who", ["17850", WHO])
+def test_refused_rows_go_wherever_in_them_the_id_stands(tmp_path: Path, who: str) -> None:
+    settings = Settings(home=tmp_path)
+    columns: dict[str, Any] = {
+        "number": [17850, 178500, 3, 4, 5] if who == "17850" else [1, 2, 3, 4, 5],
+        "float": [17850.0, 1.0, 2.0, 3.0, 4.0] if who == "17850" else [0.0] * 5,
+        "values": [f'{{"customer": {json.dumps(who)}}}', None, f"x{who}", "", f"{who}x"],
+        "nested": [[who], [], ["a"], None, [f"{who}0"]],
+    }
+    (tmp_path / "imports" / "one").mkdir(parents=True)
+    path = tmp_path / "imports" / "one" / "refused.parquet"
+    frame = pl.DataFrame(columns)
+    frame.write_parquet(path)
+    with Ledger.of(settings) as ledger:
+        erasure.forget(settings, ledger, who)
+    assert pl.read_parquet(path).equals(frame.slice(1))
+
+
 def test_a_follower_takes_them_out_of_a_redis_that_only_it_can_reach(home: Settings, ledger: Ledger) -> None:
     with closing(PackedStore.of(home)) as store:
         follower = Follower(ledger, store)
