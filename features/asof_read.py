@@ -185,12 +185,12 @@ def _between(rows: pl.LazyFrame, time: pl.Expr, start: datetime | None, end: dat
 def latest(
     columns: Columns, keys: Sequence[str], names: Sequence[str], start: datetime, end: datetime, bounds: Bounds
 ) -> Iterator[pl.DataFrame]:
-    """Each entity's latest row within [start, end] (aware instants), part after part, columns as in the files."""
+    """Each entity's latest row within [start, end] (aware instants), in order of the keys, columns as in the files."""
     table = columns.rows(keys, names)
     rows = _between(table.rows, pl.col(_TIME), start, end)
     table = Table(rows, table.keys, _TIME, table.values, table.created)
     entities = rows.select(table.keys).unique().collect(engine="streaming") if keys else pl.DataFrame({"one": [0]})
-    for part in entities.iter_slices(bounds.labels):
+    for part in entities.sort(pl.all()).iter_slices(bounds.labels):  # who merges views needs them in one order
         instants = pl.repeat(end, part.height, dtype=pl.Datetime("us", "UTC"), eager=True)
         labels = Labels.of(part.select(table.keys), instants, nulls_equal=True)
         found = match(labels, table, chunk_rows=bounds.chunk)

@@ -26,7 +26,7 @@ from features.online import PackedRedisOnlineStore, schema_of
 
 __all__ = ["PackedBatchEngine", "PackedBatchEngineConfig", "Progress"]
 
-AT_ONCE = 2_000
+AT_ONCE = 5_000
 HELD_BYTES = 256 * 2**20
 """What the views of one key may take in memory together before they are written and let go."""
 
@@ -153,8 +153,11 @@ class PackedBatchEngine(LocalComputeEngine):  # type: ignore[misc]
         columns = {EVENT: event} | ({CREATED: created} if created else {})
         columns |= {each.name: name for each, name in zip(view.features, names, strict=True)}
         selected = [pl.col(source).alias(name) for name, source in columns.items()]
-        entity = entity_of(dict(zip([each.join_key for each in entities], keys, strict=True)))
-        return Rows.of(schema_of(view), pl.DataFrame(job.to_arrow()).select(entity, *selected), self.at_once)
+        selected.append(entity_of(dict(zip([each.join_key for each in entities], keys, strict=True))))
+        batches = getattr(job, "to_record_batches", None)  # Kairos's own offline store need not hold all rows at once
+        if batches is None:
+            return Rows.of(schema_of(view), pl.DataFrame(job.to_arrow()).select(selected), self.at_once)
+        return Rows(schema_of(view), (pl.DataFrame(each).select(selected) for each in batches(self.at_once)))
 
     def _write(self, together: Sequence[_Pulled]) -> list[int]:
         """Write the rows; returns how many each view had."""

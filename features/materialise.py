@@ -13,7 +13,7 @@ from typing import NamedTuple, Self, TypeVar
 
 import polars as pl
 
-from features.kernel.errors import InvalidInput
+from features.kernel.errors import InvalidInput, KairosError
 from features.packed.frames import columns_of, micros
 from features.packed.layout import Schema, pack
 
@@ -41,34 +41,30 @@ class Rows:
 
     Args:
         schema: what its segments hold.
-        frames: columns `ENTITY`, `EVENT`, perhaps `CREATED`, and the schema's fields; sorted by `ENTITY` from first to
-            last.
-        total: rows in all of them, if known.
-        size: bytes of memory that they take until they are taken.
+        frames: columns `ENTITY`, `EVENT`, perhaps `CREATED`, and the schema's fields. Where they are not sorted by
+            `ENTITY` from first to last, an entity's views may be written one after the other.
     """
 
-    def __init__(self, schema: Schema, frames: Iterable[pl.DataFrame], total: int | None = None, size: int = 0) -> None:
-        self.schema, self.total, self.size = schema, total, size
+    def __init__(self, schema: Schema, frames: Iterable[pl.DataFrame]) -> None:
+        self.schema = schema
+        self.total: int | None = None
+        """Rows in all of them, if known."""
+        self.size = 0
+        """Bytes of memory that they take, if they lie there already."""
         self._frames = iter(frames)
         self._held: pl.DataFrame | None = None
         self._ended = False
-        self.error: InvalidInput | None = None
-        """Why no more of this view can be packed."""
+        self.error: Exception | None = None
+        """Why no more of this view can be read or packed."""
 
     @classmethod
     def of(cls, schema: Schema, frame: pl.DataFrame, at_once: int) -> Self:
-        """All rows of a view, in any order.
-
-        Raises:
-            InvalidInput: a row has no key.
-        """
-        if frame[ENTITY].has_nulls():
-            raise InvalidInput(
-                f"has rows without {schema.key}", field=schema.name, remedy="remove them from its source"
-            )
+        """All rows of a view, in any order."""
         if not frame[ENTITY].is_sorted():
             frame = frame.sort(ENTITY)
-        return cls(schema, frame.iter_slices(at_once), frame.height, int(frame.estimated_size()))
+        found = cls(schema, frame.iter_slices(at_once))
+        found.total, found.size = frame.height, int(frame.estimated_size())
+        return found
 
     def fill(self, count: int) -> str | None:
         """Hold at least `count` rows, or all that are left.
@@ -77,14 +73,29 @@ class Rows:
             The key up to which no row is missing; None if that is the end.
         """
         while not self._ended and (self._held is None or self._held.height < count):
-            following = next(self._frames, None)
+            try:
+                following = next(self._frames, None)
+            except (KairosError, OSError, ValueError, pl.exceptions.PolarsError) as error:  # its source is damaged
+                self._end(error)
+                return None
             self._ended = following is None
             if following is not None and following.height:
-                self._held = following if self._held is None else pl.concat([self._held, following])
+                self._hold(following)
         if self._ended or self._held is None:
             return None
         last: str = self._held[ENTITY][-1]
         return last
+
+    def _hold(self, rows: pl.DataFrame) -> None:
+        if rows[ENTITY].has_nulls():
+            remedy = "remove them from its source"
+            self._end(InvalidInput(f"has rows without {self.schema.key}", field=self.schema.name, remedy=remedy))
+            return
+        held = rows if self._held is None else pl.concat([self._held, rows])
+        self._held = held if held[ENTITY].is_sorted() else held.sort(ENTITY)
+
+    def _end(self, error: Exception) -> None:
+        self.error, self._ended, self._held = error, True, None
 
     def take(self, last: str | None) -> pl.DataFrame | None:
         """Give away what is held up to this key, all of it if None; None if that is nothing."""
@@ -102,7 +113,7 @@ class Rows:
         try:
             packed = pack(self.schema, columns_of(self.schema, part), micros(part[EVENT]), created)
         except InvalidInput as error:
-            self.error, self._ended, self._held = error, True, None
+            self._end(error)
             return {}
         return dict(zip(part[ENTITY].to_list(), packed, strict=True))
 
@@ -122,7 +133,7 @@ def entity_of(keys: Mapping[str, str]) -> pl.Expr:
 def chunks(views: Sequence[Rows], at_once: int) -> Iterator[Chunk]:
     """Entities in the order of their key, each once, with the segments of every view that knows it.
 
-    A view of which a row cannot be kept ends there, with its `error`; the others go on.
+    A view of which a row cannot be read or kept ends there, with its `error`; the others go on.
 
     Args:
         at_once: rows of each view that are packed at a time, at least.

@@ -25,6 +25,7 @@ from features.vectors import Status
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 DAY = timedelta(days=1)
 TTL = 30 * DAY
+ASOF = "features.offline.AsofOfflineStore"
 
 
 @dataclass(frozen=True)
@@ -165,11 +166,11 @@ def all_types(seed: int, ids: list[str]) -> pl.DataFrame:
     )
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_reads_give_what_feasts_own_engine_and_store_give(tmp_path: Path, url: str, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "offline"), [(1, "duckdb"), (2, ASOF), (3, ASOF)])
+def test_reads_give_what_feasts_own_engine_and_store_give(tmp_path: Path, url: str, seed: int, offline: str) -> None:
     ids = customers(60)
     tables = [Table("every", all_types(seed, ids)), Table("other", all_types(seed + 10, [*ids[30:], "only-here"]))]
-    ours = feast_of(tmp_path / f"ours{seed}", url, tables)
+    ours = feast_of(tmp_path / f"ours{seed}", url, tables, offline_store={"type": offline})
     theirs = feast_of(
         tmp_path / f"theirs{seed}",
         url,
@@ -323,6 +324,19 @@ def test_a_source_that_cannot_be_read_fails_alone(tmp_path: Path, url: str) -> N
     assert len(store.get_feature_view("here").materialization_intervals) == 1
 
 
+def test_a_damaged_file_fails_its_view_alone(tmp_path: Path, url: str) -> None:
+    tables = [daily("torn", customers(5_000), 1), daily("sound", ["a"], 2)]
+    store = feast_of(tmp_path / "torn", url, tables, offline_store={"type": ASOF})
+    path = tmp_path / "torn" / "torn.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50] + bytes(len(whole) // 2) + whole[50 + len(whole) // 2 :])
+    with pytest.raises(Exception, match=r"(?i)parquet|thrift|invalid|page|corrupt"):
+        load(store)
+    assert answers(store, tables, [{"customer_id": "a"}])["sound__f0"] == [2]
+    assert store.get_feature_view("torn").materialization_intervals == []
+    assert len(store.get_feature_view("sound").materialization_intervals) == 1
+
+
 def test_a_value_that_cannot_be_kept_fails_its_view_alone_and_is_named(tmp_path: Path, url: str) -> None:
     ids = customers(200)
     texts = ["x" * 30_000] * 150 + ["x" * 40_000] + ["y"] * 49
@@ -378,13 +392,13 @@ class Watch:
 def test_redis_killed_in_the_middle_and_run_again(tmp_path: Path) -> None:
     ids, names = customers(3_000), ["one", "two", "three"]
     with RedisServer() as server:
-        store = feast_of(tmp_path / "killed", server.url, [daily(name, ids, 1) for name in names])
+        views = [daily(name, ids, 1) for name in names]
+        store = feast_of(tmp_path / "killed", server.url, views, offline_store={"type": ASOF})
         engine = store._get_provider().batch_engine
         done: list[int] = []
 
         def kill(rows: int, total: int | None) -> None:
             done.append(rows)
-            assert total == 9_000
             if rows > 2_000 and not done[0] < 0:
                 done.insert(0, -1)
                 os.kill(server.pid, signal.SIGKILL)
@@ -403,7 +417,7 @@ def test_redis_killed_in_the_middle_and_run_again(tmp_path: Path) -> None:
         assert engine.loaded == dict.fromkeys(names, 3_000)
         assert watch.torn == []
         assert watch.rounds > 0
-        found = answers(store, [daily(name, ids, 1) for name in names], [{"customer_id": each} for each in ids])
+        found = answers(store, views, [{"customer_id": each} for each in ids])
         assert all(found[f"{name}__f1"] == [1] * 3_000 for name in names)
 
 

@@ -86,3 +86,21 @@ def test_what_is_made_ahead_comes_in_order_and_its_error_with_it() -> None:
         for each in ahead(items()):
             found.append(each)
     assert found == [1, 2]
+
+
+def test_rows_in_no_order_are_all_written() -> None:
+    """A source that gives its rows part after part in any order costs more writes, and loses nothing."""
+    draw = np.random.default_rng(3)
+    ids = [f"{i:04d}" for i in range(500)]
+
+    def shuffled(name: str) -> Iterator[pl.DataFrame]:
+        for part in np.array_split(draw.permutation(ids), 20):
+            columns = {ENTITY: part.tolist(), EVENT: [NOW] * len(part), "f": [1.0] * len(part)}
+            yield pl.DataFrame(columns).cast({"f": pl.Float32})
+
+    parts = list(chunks([Rows(schema, shuffled(schema.name)) for schema in SCHEMAS], 60))
+    written = [each for part in parts for each in part.ids]
+    assert set(written) == set(ids)
+    segments = sum(len(each) for part in parts for each in part.segments) // (HEAD.itemsize + 4)
+    assert segments == 3 * 500
+    assert sum(sum(part.rows) for part in parts) == 3 * 500
