@@ -63,8 +63,9 @@ class FeatureView:
     `aggregate(events, spine)` takes events (columns `features.frames.EVENT_SCHEMA`, any order) and a spine (columns
     `customer_id`, `as_of`) and returns one row per spine row, in the spine's order: `customer_id`, `as_of` and every
     feature of its dtype, null where nothing is known. Row (c, T) may use only events of c with `occurred_at < T` and
-    `received_at <= T`; `features.frames.known` selects them. A view of accounts has `account_id` in place of
-    `customer_id`, and reads the events of all customers of the account.
+    `received_at <= T`; `features.frames.known` selects them. `compute` puts numbers in place of customer ids: they can
+    be joined and grouped by, not read. A view of accounts has `account_id` in place of `customer_id`, and reads the
+    events of all customers of the account.
 
     `population(events, months)` is what the view must know of everyone: one row per month start (`month`), from what
     was known then, so that it never changes afterwards (`features.population`). Its other columns stand in the spine
