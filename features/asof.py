@@ -22,7 +22,7 @@ CHUNK_ROWS = 1_048_576
 
 Ints = NDArray[np.int64]
 
-_CODE, _TIME, _STAMP, _CREATED, _ROW, _PLACE = "code", "time", "stamp", "created", "row", "place"
+_CODE, _TIME, _CREATED, _SINCE, _ROW, _PLACE = "code", "time", "created", "since", "row", "place"
 _NEVER = np.iinfo(np.int64).min
 _ALWAYS = np.iinfo(np.int64).max
 _NANOSECONDS = {"ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -147,7 +147,8 @@ class Matches:
             rows: [r] the row's number in the chunk, and its times.
             chunk: has the columns of `values`.
         """
-        row, time, created = (rows[name].to_numpy() for name in (_ROW, _STAMP, _CREATED))
+        row, time = rows[_ROW].to_numpy(), rows[_TIME].to_numpy()
+        created = rows[_CREATED].to_numpy() if _CREATED in rows.columns else np.zeros(len(row), np.int64)
         wins = (time > self.time[label]) | ((time == self.time[label]) & (created >= self.created[label]))
         label = label[wins]
         first = not self.found.any()
@@ -186,16 +187,18 @@ def match(
     units = [_unit(schema[name]) for name in (table.time, table.created) if name is not None]
     unit = min(units, key=_NANOSECONDS.__getitem__)
     asked = pl.DataFrame([pl.Series(_TIME, labels.latest(unit)), labels.code])
-    since = labels.earliest(unit, ttl)
+    alive_from = labels.earliest(unit, ttl)
     for chunk in _in_range(labels, table, schema[table.time], ttl).collect_batches(chunk_size=chunk_rows):
-        slim = _slim(labels, table, chunk, unit)
-        slim = _known_since(slim) if created_by_then and table.created else _in_order(slim)
-        at = slim.select(_TIME, _CODE).with_row_index(_PLACE)
-        found = asked.join_asof(at, on=_TIME, by=_CODE, check_sortedness=False)[_PLACE]
+        slim = _in_order(_slim(labels, table, chunk, unit))
+        if created_by_then and table.created is not None:
+            slim = _known_since(slim)
+        since_when = pl.col(_SINCE if _SINCE in slim.columns else _TIME).alias(_TIME)
+        from_then = slim.select(since_when, _CODE).with_row_index(_PLACE)
+        found = asked.join_asof(from_then, on=_TIME, by=_CODE, check_sortedness=False)[_PLACE]
         label = found.is_not_null().arg_true().to_numpy()
-        offer = slim[found.drop_nulls()]
-        alive = offer[_STAMP].to_numpy() >= since[label]
-        matches.offer(labels.order[label[alive]], offer.filter(alive), chunk)
+        offered = slim[found.drop_nulls()]
+        alive = offered[_TIME].to_numpy() >= alive_from[label]
+        matches.offer(labels.order[label[alive]], offered.filter(alive), chunk)
     return matches
 
 
@@ -209,28 +212,31 @@ def _in_range(labels: Labels, table: Table, dtype: pl.DataType, ttl: timedelta |
 
 
 def _slim(labels: Labels, table: Table, chunk: pl.DataFrame, unit: str) -> pl.DataFrame:
-    """Row number, code and times of a chunk's rows that have a label; a missing time of creation is the least."""
-    stamp = _ticks(chunk[table.time], unit)
-    created = np.full(chunk.height, _NEVER) if table.created is None else _ticks(chunk[table.created], unit)
-    code = _codes(chunk.select(table.keys), labels.entities, chunk.height, labels.nulls_equal)
-    columns = [code, pl.Series(_TIME, stamp), pl.Series(_STAMP, stamp), pl.Series(_CREATED, created)]
+    """Number, code and times of a chunk's rows that have a label; a missing time of creation is the least."""
+    columns = [_codes(chunk.select(table.keys), labels.entities, chunk.height, labels.nulls_equal)]
+    columns.append(_ticks(chunk[table.time], unit).alias(_TIME))
+    if table.created is not None:
+        columns.append(_ticks(chunk[table.created], unit).alias(_CREATED))
     return pl.DataFrame(columns).with_row_index(_ROW).drop_nulls(_CODE)
 
 
 def _in_order(slim: pl.DataFrame) -> pl.DataFrame:
     """By time, then time of creation, then as they were read; what lies so already is left as it is."""
-    time, created = np.diff(slim[_STAMP].to_numpy()), np.diff(slim[_CREATED].to_numpy())
+    if _CREATED not in slim.columns:
+        return slim if slim[_TIME].is_sorted() else slim.sort(_TIME, maintain_order=True)
+    time, created = np.diff(slim[_TIME].to_numpy()), np.diff(slim[_CREATED].to_numpy())
     if ((time > 0) | ((time == 0) & (created >= 0))).all():
         return slim
-    return slim.sort(_STAMP, _CREATED, maintain_order=True)
+    return slim.sort(_TIME, _CREATED, maintain_order=True)
 
 
 def _known_since(slim: pl.DataFrame) -> pl.DataFrame:
-    """For each instant at which one more row of an entity is both true and written: the best of those so far."""
-    ranked = _in_order(slim.filter(pl.col(_CREATED) != _NEVER)).with_row_index(_PLACE)
-    since = ranked.with_columns(pl.max_horizontal(_STAMP, _CREATED).alias(_TIME)).sort(_TIME, maintain_order=True)
-    best = since.select(pl.col(_PLACE).cum_max().over(_CODE))[_PLACE]
-    return ranked.drop(_PLACE)[best].with_columns(since[_TIME])
+    """For each instant since when one more row of an entity was both true and written, the best of those so far."""
+    ranked = slim.filter(pl.col(_CREATED) != _NEVER)
+    known = ranked.select(_CODE, pl.max_horizontal(_TIME, _CREATED).alias(_SINCE)).with_row_index(_PLACE)
+    known = known.sort(_SINCE, maintain_order=True)
+    best = known.select(pl.col(_PLACE).cum_max().over(_CODE))[_PLACE]
+    return ranked[best].with_columns(known[_SINCE])
 
 
 def _unit(dtype: pl.DataType) -> str:
@@ -238,5 +244,11 @@ def _unit(dtype: pl.DataType) -> str:
     return dtype.time_unit
 
 
-def _ticks(times: pl.Series, unit: str) -> Ints:
-    return _converted(times.to_physical().fill_null(_NEVER).to_numpy(), _unit(times.dtype), unit)
+def _ticks(times: pl.Series, unit: str) -> pl.Series:
+    """Times in ticks of a unit, missing ones as the least integer."""
+    ticks = times.to_physical()
+    if unit != _unit(times.dtype):
+        ticks = pl.Series(_converted(ticks.fill_null(0).to_numpy(), _unit(times.dtype), unit)).set(
+            ticks.is_null(), None
+        )
+    return ticks.fill_null(_NEVER)

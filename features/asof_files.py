@@ -73,6 +73,7 @@ class ParquetTable:
             schema=pl.from_arrow(self.schema.empty_table()).schema if grown else None,  # type: ignore[union-attr]
             glob=False,
             hive_partitioning=any("=" in part for part in Path(self.files[0]).parts) or None,
+            low_memory=True,
             missing_columns="insert",
             extra_columns="ignore",
             cast_options=pl.ScanCastOptions(integer_cast="upcast", float_cast="upcast", categorical_to_string="allow"),
