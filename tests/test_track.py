@@ -79,7 +79,7 @@ def test_the_run_tells_what_was_found(trained: Trained, client: Any, data: Train
 def test_files_lie_in_home_and_none_of_them_is_a_pickle(trained: Trained, home: Settings) -> None:
     files = [path for folder in ("artifacts", "models") for path in (home.home / folder).rglob("*") if path.is_file()]
     assert len(files) > 10
-    assert {path.suffix for path in files} <= {".txt", ".json", ".parquet", ".png", ""}
+    assert {path.suffix for path in files} <= {".txt", ".json", ".parquet", ".png", ".bin", ""}
     assert [path for path in files if path.read_bytes()[:1] == b"\x80"] == []  # every pickle since protocol 2
     for plot in (path for path in files if path.suffix == ".png"):
         assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and plot.stat().st_size > 5_000
