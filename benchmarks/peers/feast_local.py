@@ -39,6 +39,7 @@ class FeastLocal:
         "batch_engine": "local",
         "offline_store": "duckdb",
         "online_store": "redis, stock",
+        "skip_dedup": False,  # as with Kairos, an older row never replaces a newer one
         "pull_latest_features": True,
         "online_write_batch_size": BATCH,
         "registry": "file, cached for ever",
