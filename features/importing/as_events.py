@@ -5,52 +5,67 @@ from __future__ import annotations
 import polars as pl
 
 from features.frames import EVENT_SCHEMA
-from features.importing.fate import Named, built_in, counted, first_name, refusals, unusable_id
+from features.importing.fate import Named, built_in, counted, fields_of, first_name, refusals
 from features.importing.imported import Imported
-from features.importing.reasons import OF_EVENTS
+from features.importing.profiles import id_part, id_text, properties_json, read_profiles, unfit_for_profile
+from features.importing.raw import Raw
+from features.importing.reasons import OF_EVENTS, UNREADABLE
+from features.importing.refused import refused_rows
 from features.importing.schema import EventRecipe, Use
+from features.importing.source import source_of
 from features.importing.sql import aggregate, condition
-from features.importing.table import source_of, typed
+from features.importing.table import typed
+from features.importing.valid import canonical, faults, unusable_id
 from features.kernel.events import MAX_ID
 
 __all__ = ["read_events"]
 
-_JOIN = ":"
+_OF_FAULT = {
+    "event_id": "unusable_id",
+    "customer_id": "unusable_id",
+    "properties.name": "missing_name",
+    "amount": "unusable_amount",
+    "properties": "properties_too_large",
+}
+"""The reason of refusal of an event that the kernel would not take, by the field at fault."""
 
 
-def read_events(recipe: EventRecipe, raw: pl.DataFrame) -> Imported:
-    """Events of a file's rows; `received_at` is `occurred_at`, ids depend on the rows alone.
+def read_events(recipe: EventRecipe, raw: Raw) -> Imported:
+    """Events of a table's rows; `received_at` is `occurred_at`, ids depend on the rows alone.
 
     Raises:
         InvalidRecipe: a column is not of the type the recipe says.
     """
-    rows = typed(recipe, raw)
-    rows = rows.with_columns(first_name(_refusals(recipe, raw)).alias("_refused"))
+    table = typed(recipe, raw)
+    rows = table.rows.with_columns(first_name(_refusals(recipe, raw)).alias("_refused"))
     rows = rows.with_columns(pl.when(pl.col("_refused").is_null()).then(first_name(_uses(recipe))).alias("_used"))
     rows = rows.with_columns(pl.coalesce("_refused", first_name(_unfit(recipe))).alias("_refused"))
-    made, refused = [], [rows["_refused"]]
+    rows = _without_incomplete(recipe, rows)
+    made: list[pl.DataFrame] = []
     used: dict[str, int] = {}
     for i, use in enumerate(recipe.used):
-        grouped = _aggregated(recipe, use, f"used[{i}]", rows)
-        good, bad = grouped.filter(~pl.col("_unusable")), grouped.filter("_unusable")
-        made.append(good.select(*EVENT_SCHEMA))
-        used[f"{use.reason} as {use.event}"] = int(good["_lines"].sum())
-        refused.append(pl.repeat("unusable_amount", int(bad["_lines"].sum()), dtype=pl.String, eager=True))
-    events = pl.concat([*made, _profiles(recipe, rows)])
-    names = [*(each.reason for each in recipe.refused), *OF_EVENTS]
+        grouped, rows = _checked(recipe, use, _aggregated(recipe, use, f"used[{i}]", rows), rows)
+        made.append(grouped.select(*EVENT_SCHEMA))
+        used[f"{use.reason} as {use.event}"] = int(grouped["_lines"].sum())
+    events = pl.concat([*made, read_profiles(recipe, rows)])
+    reasons = rows["_refused"]
+    names = list(dict.fromkeys([*(each.reason for each in recipe.refused), *OF_EVENTS]))
     named = {source_of(recipe, name) for name in recipe.columns}
     return Imported(
         recipe=recipe.name,
         kind="events",
         rows_read=raw.height,
         used=used,
-        counts=counted(names, pl.concat(refused)),
+        counts=counted(names, pl.concat([reasons, raw.broken["reason"]])),
         events=events.sort("received_at", "event_id"),
-        unused_columns=tuple(name for name in raw.columns if name not in named),
+        unused_columns=tuple(name for name in raw.frame.columns if name not in named),
+        format=raw.format,
+        refused=refused_rows(recipe, raw, table, reasons, _fields(recipe)),
+        corrections=raw.corrections,
     )
 
 
-def _refusals(recipe: EventRecipe, raw: pl.DataFrame) -> list[Named]:
+def _refusals(recipe: EventRecipe, raw: Raw) -> list[Named]:
     return [
         *refusals(recipe, raw),
         *built_in("at"),
@@ -76,25 +91,34 @@ def _unfit(recipe: EventRecipe) -> list[Named]:
             amount = aggregate(recipe, use.amount, f"used[{i}].amount", keep_first=False)
             unknown = [pl.col(name).is_null() for name in sorted(set(amount.meta.root_names()))]
             named.append(("missing_amount", mine & pl.any_horizontal(unknown or [pl.lit(False)])))
-    return named
+    return [*named, *unfit_for_profile(recipe)]
+
+
+def _without_incomplete(recipe: EventRecipe, rows: pl.DataFrame) -> pl.DataFrame:
+    """Refuse what is left of an event one of whose lines cannot be read: its amount would be wrong for good."""
+    lost = rows.filter(pl.col("_refused").is_in(UNREADABLE) & pl.col("customer").is_not_null())
+    if lost.is_empty():
+        return rows
+    for use in recipe.used:
+        keys = [name for name in dict.fromkeys(("customer", *use.one_per)) if name != "row"]
+        if "row" in use.one_per:
+            continue  # each row is an event of its own
+        marked = lost.select(keys).drop_nulls().unique().with_columns(pl.lit(True).alias("_lost"))
+        torn = (pl.col("_used") == use.reason) & pl.col("_lost") & pl.col("_refused").is_null()
+        reason = pl.when(torn).then(pl.lit("incomplete_event")).otherwise("_refused").alias("_refused")
+        rows = rows.join(marked, on=keys, how="left", maintain_order="left").with_columns(reason).drop("_lost")
+    return rows
 
 
 def _event_id(recipe: EventRecipe, use: Use) -> pl.Expr:
     """`recipe:reason:customer:…`; a colon within a part is escaped, so that different keys never make one id."""
     keys = dict.fromkeys(("customer", *use.one_per))
-    parts = [_part(name, recipe.columns[name].type if name != "row" else "number") for name in keys]
-    return pl.concat_str([pl.lit(recipe.name), pl.lit(use.reason), *parts], separator=_JOIN)
-
-
-def _part(name: str, kind: str) -> pl.Expr:
-    if kind == "time":
-        return pl.col(name).dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ").fill_null("")
-    text = pl.col(name).cast(pl.String).fill_null("")
-    return text.str.replace_all("%", "%25", literal=True).str.replace_all(_JOIN, "%3A", literal=True)
+    parts = [id_part(name, recipe.columns[name].type if name != "row" else "number") for name in keys]
+    return id_text(recipe.name, use.reason, parts)
 
 
 def _aggregated(recipe: EventRecipe, use: Use, path: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """One row an event: `EVENT_SCHEMA`, `_lines` (rows in it) and `_unusable` (its amount cannot be)."""
+    """One row an event: `EVENT_SCHEMA` and `_lines` (rows in it)."""
     mine = rows.filter(pl.col("_refused").is_null() & (pl.col("_used") == use.reason))
     amount = aggregate(recipe, use.amount, f"{path}.amount", keep_first=False) if use.amount else pl.lit(None)
     fields = {
@@ -114,53 +138,41 @@ def _aggregated(recipe: EventRecipe, use: Use, path: str, rows: pl.DataFrame) ->
         *(each.alias(name) for name, each in inside.items()),
     )
     finite = [pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in inside if grouped[name].dtype.is_float()]
-    negative = (pl.col("amount") < 0) if use.event in ("order", "refund") else pl.lit(False)
+    filled = {"event_id", "customer_id", "type", "occurred_at", "received_at", "amount", "currency", "properties"}
     return grouped.with_columns(finite).with_columns(
         pl.lit(use.event).alias("type"),
         pl.col("occurred_at").alias("received_at"),
         pl.lit(recipe.currency if use.amount else None, pl.String).alias("currency"),
-        *(pl.lit(None, dtype).alias(name) for name, dtype in EVENT_SCHEMA.items() if name not in _filled(use)),
-        _json(use.properties).alias("properties"),
-        (negative | ~pl.col("amount").is_finite()).fill_null(False).alias("_unusable"),
+        *(pl.lit(None, dtype).alias(name) for name, dtype in EVENT_SCHEMA.items() if name not in {*filled, *fields}),
+        properties_json(use.properties).alias("properties"),
     )
 
 
-def _filled(use: Use) -> set[str]:
-    made = ("event_id", "customer_id", "type", "occurred_at", "received_at", "amount", "currency", "properties")
-    return {*made, *use.fields}
-
-
-def _json(names: dict[str, str]) -> pl.Expr:
-    """Columns `_p_<name>` as JSON with sorted keys; null if there are none."""
-    if not names:
-        return pl.lit(None, pl.String)
-    return pl.struct(pl.col(f"_p_{name}").alias(name) for name in sorted(names)).struct.json_encode()
-
-
-def _profiles(recipe: EventRecipe, rows: pl.DataFrame) -> pl.DataFrame:
-    """A profile event when a customer is first seen, and whenever one of the attributes has changed since."""
-    if not recipe.profile:
-        return pl.DataFrame(schema=EVENT_SCHEMA)
-    names = [f"_p_{each}" for each in sorted(recipe.profile)]
-    seen = (
-        rows.filter(pl.col("_refused").is_null())
-        .sort("customer", "at", "row")
-        .select("customer", "at", *(pl.col(recipe.profile[each[3:]]).alias(each) for each in names))
-        .with_columns(pl.col(names).forward_fill().over("customer"))
-        .unique(["customer", "at"], keep="last", maintain_order=True)
-        .filter(pl.any_horizontal(pl.col(names).is_not_null()))
+def _checked(
+    recipe: EventRecipe, use: Use, grouped: pl.DataFrame, rows: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The events the kernel takes, and the rows with those refused whose event it would not take."""
+    grouped = grouped.with_columns(canonical(grouped["properties"]))
+    links = pl.any_horizontal([pl.lit(False), *(unusable_id(pl.col(name)) for name in use.fields)])
+    fault = pl.coalesce(
+        faults(grouped).replace(_OF_FAULT), pl.when(links.fill_null(False)).then(pl.lit("unusable_field"))
     )
-    before = pl.struct(names).shift(1).over("customer")
-    changed = seen.filter(before.is_null() | pl.struct(names).ne_missing(before))
-    return changed.select(
-        pl.concat_str(
-            [pl.lit(recipe.name), pl.lit("profile"), _part("customer", "id"), _part("at", "time")], separator=_JOIN
-        ).alias("event_id"),
-        pl.col("customer").alias("customer_id"),
-        pl.lit("profile").alias("type"),
-        pl.col("at").alias("occurred_at"),
-        pl.col("at").alias("received_at"),
-        *(pl.lit(None, EVENT_SCHEMA[name]).alias(name) for name in ("account_id", "channel", "campaign")),
-        *(pl.lit(None, EVENT_SCHEMA[name]).alias(name) for name in ("message_id", "decision_id", "amount", "currency")),
-        _json(recipe.profile).alias("properties"),
-    ).select(*EVENT_SCHEMA)
+    grouped = grouped.with_columns(fault.alias("_fault"))
+    bad = grouped.filter(pl.col("_fault").is_not_null()).select("event_id", "_fault")
+    if bad.height:
+        mine = pl.col("_refused").is_null() & (pl.col("_used") == use.reason)
+        rows = rows.with_columns(pl.when(mine).then(_event_id(recipe, use)).alias("event_id"))
+        rows = rows.join(bad, on="event_id", how="left", maintain_order="left")
+        rows = rows.with_columns(pl.coalesce("_refused", "_fault").alias("_refused")).drop("event_id", "_fault")
+    return grouped.filter(pl.col("_fault").is_null()), rows
+
+
+def _fields(recipe: EventRecipe) -> dict[str, list[str]]:
+    """By reason the fields that it is about, for the report."""
+    about = {reason: ["at"] for reason in ("missing_date", "date_out_of_range")}
+    about |= {reason: ["customer"] for reason in ("missing_customer", "unusable_id")}
+    amounts = [name for use in recipe.used if use.amount for name in pl.sql_expr(use.amount).meta.root_names()]
+    about |= dict.fromkeys(("missing_amount", "unusable_amount"), amounts)
+    tried = [name for use in recipe.used if use.when for name in pl.sql_expr(use.when).meta.root_names()]
+    about |= {"no_rule_fits": tried, "incomplete_event": [name for use in recipe.used for name in use.one_per]}
+    return about | fields_of(recipe)

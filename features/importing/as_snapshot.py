@@ -4,55 +4,90 @@ from __future__ import annotations
 
 import polars as pl
 
-from features.importing.fate import Named, built_in, counted, first_name, refusals, unusable_id
+from features.importing.fate import Named, built_in, counted, fields_of, first_name, refusals
 from features.importing.imported import Imported, SnapshotColumn, SnapshotInfo
+from features.importing.raw import Raw
 from features.importing.reasons import OF_SNAPSHOTS
+from features.importing.refused import refused_rows
 from features.importing.schema import SnapshotRecipe
-from features.importing.table import BAD_TIME, as_text, source_of, typed
+from features.importing.source import source_of
+from features.importing.table import BAD_TIME, as_text, stripped, typed
+from features.importing.valid import unusable_id
 
 __all__ = ["read_snapshot"]
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
-def read_snapshot(recipe: SnapshotRecipe, raw: pl.DataFrame) -> Imported:
-    """Labelled snapshots of a file's rows, in the file's order.
+def read_snapshot(recipe: SnapshotRecipe, raw: Raw) -> Imported:
+    """Labelled snapshots of a table's rows, in its order.
 
     Raises:
         InvalidRecipe: a column is not of the type the recipe says.
     """
-    rows = _dated(recipe, typed(recipe, raw))
-    label = as_text(raw[recipe.label.column]).str.strip_chars()
-    unknown = label.is_null() | label.is_in(["", *recipe.missing])
-    answer = pl.lit(label.eq(recipe.label.positive))
-    rows = rows.with_columns(
+    fields = typed(recipe, raw)
+    label, arm = _outcome(recipe, raw), _arm(recipe, raw)
+    rows = _dated(recipe, fields.rows).with_columns(
         pl.col("row" if recipe.id == "row" else recipe.id).cast(pl.String).alias("_id"),
-        answer.cast(pl.Int8).alias("_label"),
+        (label == recipe.label.positive).cast(pl.Int8).alias("_label"),
+        arm.alias("treatment"),
     )
-    named: list[Named] = [
-        *refusals(recipe, raw),
-        *built_in("_as_of"),
-        ("missing_id", pl.col("_id").is_null()),
-        ("unusable_id", unusable_id(pl.col("_id"))),
-        ("missing_label", pl.lit(unknown)),
-        ("unlisted_label", pl.lit(~label.is_in([recipe.label.positive, recipe.label.negative]))),
-    ]
-    rows = rows.with_columns(first_name(named).alias("_refused"))
+    rows = rows.with_columns(first_name(_refusals(recipe, raw, label, arm)).alias("_refused"))
     names = [*(each.reason for each in recipe.refused), *OF_SNAPSHOTS]
     kept = rows.filter(pl.col("_refused").is_null())
     table = kept.select(
-        pl.col("_id").alias("id"), pl.col("_as_of").alias("as_of"), pl.col("_label").alias("label"), *_features(recipe)
+        pl.col("_id").alias("id"),
+        pl.col("_as_of").alias("as_of"),
+        pl.col("_label").alias("label"),
+        *(["treatment"] if recipe.treatment else []),
+        *_features(recipe),
     )
     return Imported(
         recipe=recipe.name,
         kind="snapshot",
         rows_read=raw.height,
         used={"labelled snapshot": table.height},
-        counts=counted(names, rows["_refused"]),
+        counts=counted(names, pl.concat([rows["_refused"], raw.broken["reason"]])),
         table=table,
         snapshot=_info(recipe, table),
-        unused_columns=_unnamed(recipe, raw),
+        unused_columns=_unnamed(recipe, raw.frame),
+        format=raw.format,
+        refused=refused_rows(recipe, raw, fields, rows["_refused"], _about(recipe)),
+        corrections=raw.corrections,
     )
+
+
+def _refusals(recipe: SnapshotRecipe, raw: Raw, label: pl.Series, arm: pl.Series) -> list[Named]:
+    return [
+        *refusals(recipe, raw),
+        *built_in("_as_of"),
+        ("missing_id", pl.col("_id").is_null()),
+        ("unusable_id", unusable_id(pl.col("_id"))),
+        ("missing_label", pl.lit(label.is_null())),
+        ("unlisted_label", pl.lit(~label.is_in([recipe.label.positive, recipe.label.negative]))),
+        ("missing_treatment", pl.lit(arm.is_null() & (recipe.treatment is not None))),
+    ]
+
+
+def _outcome(recipe: SnapshotRecipe, raw: Raw) -> pl.Series:
+    return _known(recipe, as_text(stripped(raw, raw.frame[recipe.label.column])))
+
+
+def _arm(recipe: SnapshotRecipe, raw: Raw) -> pl.Series:
+    if recipe.treatment is None:
+        return pl.repeat(None, raw.frame.height, dtype=pl.String, eager=True)
+    return _known(recipe, as_text(stripped(raw, raw.frame[recipe.treatment.column])))
+
+
+def _known(recipe: SnapshotRecipe, text: pl.Series) -> pl.Series:
+    return pl.select(pl.when(~text.is_in(["", *recipe.missing])).then(text)).to_series()
+
+
+def _about(recipe: SnapshotRecipe) -> dict[str, list[str]]:
+    """By reason the fields that it is about, for the report."""
+    when = [name for name in (recipe.as_of.time, recipe.as_of.month, recipe.as_of.day) if name]
+    about = dict.fromkeys(("unparsable_date", "missing_date", "date_out_of_range"), when)
+    return about | {"missing_id": [recipe.id], "unusable_id": [recipe.id]} | fields_of(recipe)
 
 
 def _features(recipe: SnapshotRecipe) -> list[pl.Expr]:
@@ -64,6 +99,10 @@ def _features(recipe: SnapshotRecipe) -> list[pl.Expr]:
 def _dated(recipe: SnapshotRecipe, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with `_as_of`; a date that is there but is none in the calendar is marked in `BAD_TIME`."""
     when = recipe.as_of
+    if when.instant:
+        midnight = pl.lit(when.instant).str.to_datetime("%Y-%m-%d", time_unit="us")
+        local = midnight.dt.replace_time_zone(recipe.time_zone, ambiguous="earliest", non_existent="null")
+        return rows.with_columns(local.dt.convert_time_zone("UTC").alias("_as_of"))
     if when.time:
         return rows.with_columns(pl.col(when.time).alias("_as_of"))
     month, day = (
@@ -123,9 +162,18 @@ def _info(recipe: SnapshotRecipe, table: pl.DataFrame) -> SnapshotInfo:
         },
         excluded=dict(recipe.excluded),
         baseline=recipe.baseline,
+        arms=_arms(recipe, table),
     )
 
 
-def _unnamed(recipe: SnapshotRecipe, raw: pl.DataFrame) -> tuple[str, ...]:
+def _arms(recipe: SnapshotRecipe, table: pl.DataFrame) -> tuple[str, ...]:
+    if recipe.treatment is None:
+        return ()
+    others = table["treatment"].unique().sort().to_list()
+    return (recipe.treatment.control, *(each for each in others if each != recipe.treatment.control))
+
+
+def _unnamed(recipe: SnapshotRecipe, frame: pl.DataFrame) -> tuple[str, ...]:
     named = {recipe.label.column, *recipe.excluded, *(source_of(recipe, name) for name in recipe.columns)}
-    return tuple(name for name in raw.columns if name not in named)
+    named |= {recipe.treatment.column} if recipe.treatment else set()
+    return tuple(name for name in frame.columns if name not in named)

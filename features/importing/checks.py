@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from zoneinfo import available_timezones
 
+from features.importing.numbers import is_number
 from features.importing.reasons import BUILT_IN
-from features.importing.schema import EventRecipe, Recipe, SnapshotRecipe, Use, did_you_mean
+from features.importing.schema import EventRecipe, FileFormat, Recipe, SnapshotRecipe, Use, did_you_mean
 from features.importing.sql import aggregate, condition
-from features.importing.table import is_number
+from features.importing.times import FORMATS
 from features.kernel.errors import InvalidRecipe
 from features.kernel.events import EVENT_TYPES
 
-__all__ = ["check_common", "check_events", "check_snapshot"]
+__all__ = ["check_common", "check_day", "check_events", "check_snapshot"]
 
+_CURRENCY = 8
+"""Characters the ledger has for it."""
 EVENT_FIELDS = ("account_id", "channel", "campaign", "message_id", "decision_id")
 """Fields of an event, beside those every recipe fills, that `used[].fields` may fill."""
 
@@ -21,6 +25,7 @@ EVENT_FIELDS = ("account_id", "channel", "campaign", "message_id", "decision_id"
 def check_common(recipe: Recipe) -> None:
     """Zone, columns and reasons of refusal; InvalidRecipe names what does not fit."""
     _known_zone(recipe.time_zone)
+    _check_file(recipe.file)
     for name, column in recipe.columns.items():
         path = f"columns.{name}"
         if not name.isidentifier() or name.startswith("_") or name == "row":
@@ -30,10 +35,11 @@ def check_common(recipe: Recipe) -> None:
                 value=name,
                 remedy="use letters, digits and _, first a letter; row is taken",
             )
-        if column.type == "time" and recipe.file.format == "csv":
+        if column.type == "time" and recipe.file.format in ("csv", "ndjson"):
             if not column.format:
-                raise InvalidRecipe("is missing", field=f"{path}.format", remedy='say how, e.g. "%Y-%m-%d %H:%M:%S"')
-            if not recipe.time_zone and "%z" not in column.format:
+                remedy = 'say how, e.g. "%Y-%m-%d %H:%M:%S", or iso'
+                raise InvalidRecipe("is missing", field=f"{path}.format", remedy=remedy)
+            if not recipe.time_zone and "%z" not in column.format and column.format not in FORMATS:
                 raise InvalidRecipe(
                     "is missing, and times have none of their own",
                     field="time_zone",
@@ -54,6 +60,20 @@ def check_common(recipe: Recipe) -> None:
         elif each.repeats != "all":
             for name in each.repeats:
                 _known_field(recipe, name, f"{path}.repeats")
+
+
+def _check_file(file: FileFormat) -> None:
+    if file.separator != "whitespace" and (len(file.separator) != 1 or not 0 < ord(file.separator) < 128):
+        raise InvalidRecipe(
+            "must be one ASCII character, or whitespace",
+            field="file.separator",
+            value=file.separator,
+            remedy='"\\t" is a tab',
+        )
+    if file.format == "sql" and not file.query.strip():
+        raise InvalidRecipe("is missing", field="file.query", remedy="write the SELECT that gives the rows")
+    if file.format != "sql" and file.query:
+        raise InvalidRecipe("is for the format sql", field="file.query", value=file.query, remedy="leave it out")
 
 
 def check_events(recipe: EventRecipe) -> None:
@@ -85,6 +105,8 @@ def _check_use(recipe: EventRecipe, use: Use, path: str) -> None:
         )
     if use.event in ("order", "refund") and not use.amount:
         raise InvalidRecipe("is missing", field=f"{path}.amount", remedy=f"a {use.event} needs one, like SUM(price)")
+    if len(recipe.currency) > _CURRENCY:
+        raise InvalidRecipe("is too long", field="currency", value=recipe.currency, remedy="write it like GBP")
     if use.amount and not recipe.currency:
         raise InvalidRecipe("is missing", field="currency", remedy="say of which currency amounts are, like GBP")
     needed = {"custom": "name", "lifecycle": "stage", "consent": "granted"}.get(use.event)
@@ -125,15 +147,16 @@ def check_snapshot(recipe: SnapshotRecipe) -> None:
         if name not in features:
             raise InvalidRecipe("is no feature", field="baseline", value=name, remedy=did_you_mean(name, features))
     for name in features:
-        if name in ("id", "as_of", "label"):
+        if name in ("id", "as_of", "label", "treatment"):
             raise InvalidRecipe(
                 "is a column Kairos makes", field=f"columns.{name}", remedy="give the field another name"
             )
     sources = {each.column or name: name for name, each in recipe.columns.items()}
-    for source in (*recipe.excluded, recipe.label.column):
+    treatment = [recipe.treatment.column] if recipe.treatment else []
+    for source in (*recipe.excluded, recipe.label.column, *treatment):
         if source in sources:
             raise InvalidRecipe(
-                "is a feature and also excluded or the label",
+                "is a feature and also excluded, the treatment or the label",
                 field=f"columns.{sources[source]}",
                 value=source,
                 remedy="it cannot be both",
@@ -142,17 +165,33 @@ def check_snapshot(recipe: SnapshotRecipe) -> None:
 
 def _check_as_of(recipe: SnapshotRecipe) -> None:
     when = recipe.as_of
+    if sum(map(bool, (when.time, when.instant, when.month or when.day or when.start))) > 1:
+        raise InvalidRecipe("is either `time`, or `instant`, or `month`, `day` and `start`", field="as_of")
+    if when.instant:
+        check_day(when.instant, "as_of.instant")
+        _need_zone(recipe)
+        return
     if when.time:
-        if when.month or when.day or when.start:
-            raise InvalidRecipe("is either `time`, or `month`, `day` and `start`", field="as_of")
         _known_field(recipe, when.time, "as_of.time", of=("time",))
         return
     for part in ("month", "day"):
         _known_field(recipe, getattr(when, part), f"as_of.{part}", of=("text", "category", "number"))
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", when.start):
         raise InvalidRecipe("must be a month", field="as_of.start", value=when.start, remedy="write it like 2008-05")
+    _need_zone(recipe)
+
+
+def _need_zone(recipe: Recipe) -> None:
     if not recipe.time_zone:
         raise InvalidRecipe("is missing", field="time_zone", remedy="days need one, like Europe/London")
+
+
+def check_day(text: str, path: str) -> None:
+    """Whether a text is a day, YYYY-MM-DD; else InvalidRecipe."""
+    try:
+        datetime.strptime(text, "%Y-%m-%d")  # noqa: DTZ007  a day of the calendar, of no zone
+    except ValueError:
+        raise InvalidRecipe("is no day", field=path, value=text, remedy="write it like 2011-12-09") from None
 
 
 def _known_zone(name: str) -> None:

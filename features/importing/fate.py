@@ -7,28 +7,30 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from features.importing.raw import Raw
 from features.importing.schema import Recipe
 from features.importing.sql import condition
 from features.importing.table import BAD_NUMBER, BAD_TIME
-from features.kernel.events import MAX_ID
 
-__all__ = ["built_in", "counted", "first_name", "refusals", "unusable_id", "unusable_time"]
+__all__ = ["built_in", "counted", "fields_of", "first_name", "refusals", "unusable_time"]
 
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 
 Named = tuple[str, pl.Expr]
 
 
-def refusals(recipe: Recipe, raw: pl.DataFrame) -> list[Named]:
-    """The recipe's own reasons with their conditions over `typed` rows; `raw` is the file, for whole-row repeats."""
+def refusals(recipe: Recipe, raw: Raw) -> list[Named]:
+    """The recipe's own reasons with their conditions over `typed` rows; `raw` is the table, for whole-row repeats."""
     named: list[Named] = []
     for i, each in enumerate(recipe.refused):
         if each.when:
             named.append((each.reason, condition(recipe, each.when, f"refused[{i}].when")))
-        elif each.repeats == "all":
-            named.append((each.reason, pl.lit(_repeats(raw))))
-        else:
-            named.append((each.reason, pl.struct(*each.repeats).is_first_distinct().not_()))
+            continue
+        whole = each.repeats == "all"
+        repeats = pl.lit(_repeats(raw.frame)) if whole else pl.struct(*each.repeats).is_first_distinct().not_()
+        if raw.former is not None:  # in a side file the first of them is missing
+            repeats = repeats | pl.lit(raw.former == each.reason)
+        named.append((each.reason, repeats))
     return named
 
 
@@ -40,14 +42,19 @@ def built_in(time: str | None) -> list[Named]:
     return named
 
 
+def fields_of(recipe: Recipe) -> dict[str, list[str]]:
+    """By each of the recipe's own reasons the fields it looks at; none where it is about whole rows."""
+    return {
+        each.reason: pl.sql_expr(each.when).meta.root_names()
+        if each.when
+        else [name for name in each.repeats if each.repeats != "all"]
+        for each in recipe.refused
+    }
+
+
 def unusable_time(name: str) -> pl.Expr:
     """Whether an instant lies outside what an event may carry."""
     return ~pl.col(name).is_between(_FIRST, _LAST, closed="left")
-
-
-def unusable_id(text: pl.Expr) -> pl.Expr:
-    """Whether an id is longer than the ledger takes, or holds NUL."""
-    return (text.str.len_chars() > MAX_ID) | text.str.contains("\x00", literal=True)
 
 
 def first_name(named: Iterable[Named]) -> pl.Expr:
@@ -62,8 +69,6 @@ def counted(names: Iterable[str], reasons: pl.Series) -> dict[str, int]:
     return {name: found.get(name, 0) for name in names}
 
 
-def _repeats(raw: pl.DataFrame) -> pl.Series:
+def _repeats(frame: pl.DataFrame) -> pl.Series:
     """Whether an earlier row of the file has the same values in every column."""
-    numbered = raw.with_row_index("_row")
-    first = numbered.unique(raw.columns, keep="first").get_column("_row")
-    return numbered.select(~pl.col("_row").is_in(first.implode())).to_series()
+    return frame.select(pl.struct(pl.all()).is_first_distinct().not_()).to_series()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 import polars as pl
 
 from features.frames import EVENT_SCHEMA
+from features.importing.raw import EXAMPLES, Corrections
 from features.importing.reasons import BUILT_IN
+from features.importing.source import REASON, ROW, TEXT, VALUES
 
 __all__ = ["Imported", "SnapshotColumn", "SnapshotInfo"]
 
-_KEYS = ("id", "as_of", "label")
+_KEYS = ("id", "as_of", "label", "treatment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class SnapshotInfo:
     """Columns of the file that are no features, each with the reason."""
     baseline: tuple[str, ...]
     """Columns of the simple model to beat."""
+    arms: tuple[str, ...] = ()
+    """What was done in an experiment, the control first; empty where the table is of none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,14 @@ class Imported:
         counts: rows refused, by reason; a reason that never held stands there with 0.
         events: columns `features.frames.EVENT_SCHEMA`, sorted by `received_at`, which equals `occurred_at`; empty for
             snapshots.
-        table: columns `id` (string), `as_of` (UTC, microseconds), `label` (Int8, 0 or 1), then the features: Float32
-            or string, null where missing; in the file's order. Empty for events.
+        table: columns `id` (string), `as_of` (UTC, microseconds), `label` (Int8, 0 or 1), `treatment` (string) if the
+            recipe names one, then the features: Float32 or string, null where missing; in the file's order. Empty for
+            events.
         snapshot: what a model has to know of `table`; None for events.
         unused_columns: columns of the file that the recipe does not name.
+        format: of the source, csv, parquet, ndjson or sql.
+        refused: the rows not used: number, reason, values at fault (JSON), then the file's own columns as they stood.
+        corrections: values that were changed to be usable.
 
     Raises:
         AssertionError: a row is unaccounted for: a mistake in Kairos, not in the file.
@@ -77,6 +86,9 @@ class Imported:
     table: pl.DataFrame = field(default_factory=pl.DataFrame)
     snapshot: SnapshotInfo | None = None
     unused_columns: tuple[str, ...] = ()
+    format: str = "csv"
+    refused: pl.DataFrame = field(default_factory=pl.DataFrame)
+    corrections: Corrections = field(default_factory=Corrections)
 
     def __post_init__(self) -> None:
         refused = sum(self.counts.values())
@@ -92,6 +104,16 @@ class Imported:
     def named_counts(self) -> dict[str, int]:
         """`counts` worth showing: the recipe's own reasons always, those every recipe has where they held."""
         return {reason: rows for reason, rows in self.counts.items() if rows or reason not in BUILT_IN}
+
+    def examples(self, reason: str) -> list[dict[str, Any]]:
+        """The first few rows refused under a reason: `row` and `values` by column, or `text` if it has no columns."""
+        if self.refused.is_empty():
+            return []
+        few = self.refused.filter(pl.col(REASON) == reason).select(ROW, VALUES, TEXT).head(EXAMPLES)
+        return [
+            {"row": row, "text": text[:200]} if text else {"row": row, "values": msgspec.json.decode(values or "{}")}
+            for row, values, text in few.iter_rows()
+        ]
 
     @property
     def feature_columns(self) -> tuple[str, ...]:

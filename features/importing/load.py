@@ -9,10 +9,11 @@ import msgspec
 import yaml
 
 from features.importing.checks import check_common, check_events, check_snapshot
+from features.importing.expect import check_expected
 from features.importing.schema import EventRecipe, SnapshotRecipe, checked, did_you_mean
 from features.kernel.errors import InvalidRecipe, NotFound
 
-__all__ = ["load_recipe", "recipe_names"]
+__all__ = ["load_recipe", "parsed", "recipe_names", "recipe_of"]
 
 _FOLDER = Path(__file__).parent.parent / "recipes"
 _SUFFIXES = (".yaml", ".yml")
@@ -39,13 +40,21 @@ def load_recipe(name_or_path: str | Path) -> EventRecipe | SnapshotRecipe:
     if not path.is_file():
         remedy = did_you_mean(text, recipe_names()) + " or give the path of a .yaml file"
         raise NotFound("there is no such recipe", field="recipe", value=text, remedy=remedy)
-    document = _yaml(path)
+    return recipe_of(_yaml(path), path.stem)
+
+
+def recipe_of(document: dict[Any, Any], name: str) -> EventRecipe | SnapshotRecipe:
+    """A recipe from what its YAML says.
+
+    Raises:
+        InvalidRecipe: it says something that cannot be right; names the key, the value and a remedy.
+    """
     kind = document.get("kind")
     if kind not in _KINDS:
         raise InvalidRecipe("must be events or snapshot", field="kind", value=kind, remedy="say which the rows become")
     if "name" in document:
         raise InvalidRecipe("is the file's name", field="name", value=document["name"], remedy="leave it out")
-    document["name"] = path.stem
+    document = document | {"name": name}
     checked(document, _KINDS[kind], "")
     recipe = msgspec.convert(document, _KINDS[kind])
     check_common(recipe)
@@ -53,11 +62,16 @@ def load_recipe(name_or_path: str | Path) -> EventRecipe | SnapshotRecipe:
         check_events(recipe)
     else:
         check_snapshot(recipe)
+    check_expected(recipe)
     return recipe
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """PyYAML lets the last of two equal keys win in silence; here it is an error."""
+    """PyYAML lets the last of two equal keys win in silence; here it is an error. A date is text as it stands."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        return "tag:yaml.org,2002:str" if tag == "tag:yaml.org,2002:timestamp" else tag
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -69,9 +83,17 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _yaml(path: Path) -> dict[Any, Any]:
     try:
-        document = yaml.load(path.read_text("utf-8-sig"), _StrictLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidRecipe(f"is no YAML: {error}", field=str(path), remedy="check its indentation") from None
+        return parsed(path.read_text("utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        raise InvalidRecipe(f"is no YAML: {error}", field=str(path), remedy="save it as UTF-8") from None
+
+
+def parsed(text: str, where: str) -> dict[Any, Any]:
+    """What a recipe's YAML says; InvalidRecipe, naming `where`, if it is none."""
+    try:
+        document = yaml.load(text, _StrictLoader)
+    except yaml.YAMLError as error:
+        raise InvalidRecipe(f"is no YAML: {error}", field=where, remedy="check its indentation") from None
     if not isinstance(document, dict):
-        raise InvalidRecipe("holds no recipe", field=str(path), remedy="see docs/recipes.md")
+        raise InvalidRecipe("holds no recipe", field=where, remedy="see docs/recipes.md")
     return document

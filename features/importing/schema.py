@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -14,11 +15,13 @@ __all__ = [
     "AsOf",
     "Column",
     "EventRecipe",
+    "Expected",
     "FileFormat",
     "Label",
     "Recipe",
     "Refusal",
     "SnapshotRecipe",
+    "Treatment",
     "Use",
     "checked",
     "did_you_mean",
@@ -26,24 +29,30 @@ __all__ = [
 
 
 class FileFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """How the file is written. `separator` may be `whitespace`; `header` names the columns of a file without them."""
+    """How the file is written. `separator` may be `whitespace`; `header` names the columns of a file without them.
 
-    format: Literal["csv", "parquet"]
+    `query` is what a database of the format `sql` is asked; its URL is never part of a recipe.
+    """
+
+    format: Literal["csv", "parquet", "ndjson", "sql"]
     separator: str = ","
     encoding: str = "utf8"
     header: tuple[str, ...] = ()
+    query: str = ""
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
     """A field of the recipe: which column of the file (its own name unless said), and as what it is read.
 
-    `format` reads times written as text (strftime). `missing` lists values that mean "not known". `unit` and `phrase`
-    describe a feature of a snapshot; `phrase` reads as a reason, with `{value}` in it.
+    `format` reads times written as text: strftime codes, or `iso`, `epoch`, `epoch_ms`. `decimal` is the mark before
+    the fraction of numbers written as text. `missing` lists values that mean "not known". `unit` and `phrase` describe
+    a feature of a snapshot; `phrase` reads as a reason, with `{value}` in it.
     """
 
     type: Literal["id", "text", "category", "number", "time"]
     column: str = ""
     format: str = ""
+    decimal: Literal[".", ","] = "."
     missing: tuple[str, ...] = ()
     unit: str = ""
     phrase: str = ""
@@ -73,9 +82,12 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AsOf(msgspec.Struct, frozen=True, kw_only=True):
-    """The instant of a snapshot: the field `time`; or `month` and `day`, walking forward from `start` (YYYY-MM)."""
+    """The instant of a snapshot: the field `time`; `month` and `day`, walking forward from `start` (YYYY-MM); or one
+    `instant` (YYYY-MM-DD) for all rows.
+    """
 
     time: str = ""
+    instant: str = ""
     month: str = ""
     day: str = ""
     start: str = ""
@@ -89,6 +101,34 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     negative: str
 
 
+class Treatment(msgspec.Struct, frozen=True, kw_only=True):
+    """The file's column that says what was done to each, in an experiment, and its value for nothing."""
+
+    column: str
+    control: str
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """What must hold before anything is written; dates are YYYY-MM-DD in the recipe's zone, shares from 0 to 1.
+
+    `refused` limits the share of single reasons, `refused_at_most` that of all refused rows. `amount` is that of an
+    event; `reaches` is a day the newest event or snapshot must reach.
+    """
+
+    rows_at_least: int | None = None
+    refused_at_most: float | None = None
+    refused: dict[str, float] = {}
+    customers_at_least: int | None = None
+    customers_at_most: int | None = None
+    amount_at_least: float | None = None
+    amount_at_most: float | None = None
+    not_before: str = ""
+    not_after: str = ""
+    reaches: str = ""
+    positive_at_least: float | None = None
+    positive_at_most: float | None = None
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """What both kinds of recipe say; `name` is the file's name."""
 
@@ -100,6 +140,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """IANA zone of times written without one."""
     missing: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    expect: Expected = Expected()
 
 
 class EventRecipe(Recipe, frozen=True, kw_only=True):
@@ -115,7 +156,8 @@ class SnapshotRecipe(Recipe, frozen=True, kw_only=True):
     """Rows become labelled snapshots: what was known of someone at an instant, and what came of it.
 
     Features are the columns of type `number` and `category`. `excluded` names columns that must not be features, each
-    with the reason. `baseline` lists the columns of the simple model to beat.
+    with the reason. `treatment` is no feature either: it stays in the table, for who asks what the treatment changed.
+    `baseline` lists the columns of the simple model to beat.
     """
 
     kind: Literal["snapshot"]
@@ -125,6 +167,7 @@ class SnapshotRecipe(Recipe, frozen=True, kw_only=True):
     as_of: AsOf
     label: Label
     id: str = "row"
+    treatment: Treatment | None = None
     excluded: dict[str, str] = {}
     baseline: tuple[str, ...] = ()
 
@@ -146,6 +189,9 @@ def checked(value: Any, kind: Any, path: str) -> None:
     Raises:
         InvalidRecipe: an unknown or missing key, or a value of another type.
     """
+    options = [each for each in get_args(kind) if each is not type(None)] if isinstance(kind, UnionType) else []
+    if len(options) == 1 and isinstance(options[0], type) and issubclass(options[0], msgspec.Struct):
+        kind = options[0]
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         _check_struct(value, kind, path)
     elif get_origin(kind) is dict:

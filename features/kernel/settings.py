@@ -14,7 +14,7 @@ from features.kernel.errors import InvalidSetting
 __all__ = ["Settings", "quiet_libraries"]
 
 PREFIX = "KAIROS_"
-_READ_ELSEWHERE = {"KAIROS_NOW": "the clock"}
+_READ_ELSEWHERE = {"KAIROS_NOW": "the clock", "KAIROS_SOURCE_URL": "kairos import"}
 
 
 @dataclass(frozen=True, slots=True)
