@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,7 @@ SHORTEST = 4
 """Characters of the shortest id that is searched for in free text; a shorter one would be found everywhere."""
 
 _PASSES = 5
+_REMEDY = "mend or remove it, see that the disk has room, then run the same command again"
 _KEYS = ("customer_id", "account_id")
 _UNFINISHED = ("offline", "history", "imports")
 """Folders in which a hidden file is what a writer that died has left."""
@@ -78,7 +79,8 @@ def look(settings: Settings, ledger: Ledger, customer_id: str) -> Found:
     """
     known = erasure.traces(ledger, customer_id)
     person = _Person(customer_id, known.accounts)
-    files = {_name(settings, path): rows for path in _files(settings) if (rows := _rows(path, person))}
+    with _files_errors():
+        files = {_name(settings, path): rows for path in _files(settings) if (rows := _rows(path, person))}
     return Found(known, files, _online(settings, person))
 
 
@@ -131,26 +133,31 @@ def mentions(home: Path, customer_id: str) -> list[str]:
 
 def _clear(settings: Settings, person: _Person, progress: Progress) -> tuple[dict[str, int], int | None]:
     """Remove a person from files and the online store; what there was in each file, and online."""
-    try:
+    files = {}
+    with _files_errors():
         for name in _UNFINISHED:
             _sweep(settings.home / name)
-        files = {}
         for path in _files(settings):
             if rows := _rows(path, person):
                 progress(_name(settings, path))
                 _rewrite(path, person)
                 files[_name(settings, path)] = rows
-    except OSError as error:
-        raise Unavailable(
-            f"cannot be rewritten: {error.strerror}",
-            field=str(error.filename),
-            remedy="see to it, then run the same command again",
-        ) from error
     if not settings.redis_url:
         return files, None
     progress("Redis")
     with closing(PackedStore.of(settings)) as store:
         return files, sum(store.forget(person.ids(key), key) for key in _KEYS if person.ids(key))
+
+
+@contextmanager
+def _files_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        named = getattr(error, "filename", None)
+        raise Unavailable(
+            f"cannot be read or rewritten: {error}", field=str(named or "file"), remedy=_REMEDY
+        ) from error
 
 
 def _sweep(folder: Path) -> None:
@@ -186,9 +193,7 @@ def _gone(path: Path, person: _Person) -> pl.Expr | None:
     try:
         schema = pl.read_parquet_schema(path)
     except pl.exceptions.PolarsError as error:
-        raise Unavailable(
-            f"cannot be read: {error}", field=str(path), remedy="remove it, then run the same command again"
-        ) from error
+        raise Unavailable(f"is no Parquet file: {error}", field=str(path), remedy=_REMEDY) from error
     key = next((each for each in _KEYS if each in schema), None)
     if key is None or not person.ids(key):
         return None

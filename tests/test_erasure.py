@@ -461,6 +461,17 @@ def test_redis_away_stops_it_before_the_ledger(home: Settings, ledger: Ledger) -
     assert traces(ledger, WHO).events == 5, "the ledger still knows whom to look for"
 
 
+def test_a_file_that_cannot_be_read_stops_it_before_the_ledger(home: Settings, ledger: Ledger) -> None:
+    damaged = home.home / "datasets" / "cut off.parquet"
+    damaged.write_bytes((home.home / "datasets" / "for an audit.parquet").read_bytes()[:-9])
+    done = kairos(home, "forget", WHO, "--yes")
+    assert done.returncode == 1 and "cut off.parquet" in done.stderr and "run the same command again" in done.stderr
+    assert traces(ledger, WHO).events == 5
+    damaged.unlink()
+    forget(home)
+    assert holding(home.home) == []
+
+
 def test_without_redis_it_says_so(home: Settings) -> None:
     done = kairos(replace(home, redis_url=""), "forget", WHO, "--yes")
     assert done.returncode == 0 and "KAIROS_REDIS_URL is not set" in done.stdout
