@@ -81,10 +81,10 @@ class PackedBatchEngine(LocalComputeEngine):  # type: ignore[misc]
         the same end.
         """
         tasks = [tasks] if isinstance(tasks, MaterializationTask) else tasks
-        ours = [each for each in tasks if self._packs(each)]
+        ours = {each.feature_view.name: each for each in tasks if self._packs(each)}
         errors: dict[str, Exception] = {}
         loaded: dict[str, int] = {}
-        for together in self._pulled(registry, ours, errors):
+        for together in self._pulled(registry, list(ours.values()), errors):
             names = [each.task.feature_view.name for each in together]
             try:
                 loaded |= dict(zip(names, self._write(together), strict=True))
@@ -94,7 +94,7 @@ class PackedBatchEngine(LocalComputeEngine):  # type: ignore[misc]
         self.loaded = {name: count for name, count in loaded.items() if name not in errors}
         return [
             _job(each, errors.get(each.feature_view.name))
-            if each in ours
+            if each.feature_view.name in ours
             else self._materialize_one(registry, each, **kwargs)
             for each in tasks
         ]
