@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ _ids = count()
 
 @dataclass(frozen=True, slots=True)
 class _World:
-    """A ledger with everyone's history, a follower that has caught up with it, and a Redis for each side."""
+    """A ledger with everyone's history, a Redis for each side, and room for a follower of the ledger."""
 
     folder: Path
     settings: Settings
@@ -85,8 +84,9 @@ class _World:
 def run(quick: bool) -> list[Result]:
     """Compare the rate; unless `quick`, memory, too, on Linux."""
     with _served(200 if quick else 3_000, BATCH // 5 if quick else BATCH) as world:
-        freshness = _freshness(world, seconds=1.0 if quick else 10.0)
-        found = [_compare_rate(world, freshness)]
+        with _follower(world.settings, world.ledger):
+            freshness = _freshness(world, seconds=1.0 if quick else 10.0)
+            found = [_compare_rate(world, freshness)]
         if not quick and _STATUS.exists():
             found.append(_compare_memory(world))
         return found
@@ -220,6 +220,7 @@ def _compare_memory(world: _World) -> Result:
 
     def ours() -> float:
         with _follower(world.settings, world.ledger) as pid:
+            _ingested(world)
             return peak_mb(pid)
 
     def theirs() -> float:
@@ -258,7 +259,6 @@ def _served(people: int, batch: int) -> Iterator[_World]:
         peer = FeastPush(folder / "feast", theirs.url)
         intake = Intake(ledger, commit, queue_size=100_000)
         world = _World(folder, settings, theirs.url, ledger, intake, store, peer, list(_cut(everyone, batch)))
-        stack.enter_context(_follower(settings, ledger))
         store.push(compute(events, spine_of(everyone, now())))
         tail, month = Tail(), months_of(spine_of(everyone[:1], now()))
         tail.append(events)
@@ -277,9 +277,13 @@ def _past(people: int) -> pl.DataFrame:
 @contextmanager
 def _follower(settings: Settings, ledger: Ledger) -> Iterator[int]:
     """`kairos ingest`, caught up; its process id."""
+    before = cursors.read(ledger)
     command = [sys.executable, "-m", "kairos", "ingest"]
+
+    def ready() -> bool:
+        return cursors.read(ledger) != before and _caught_up(ledger)
+
     log = settings.home / "follower.log"
-    ready = partial(_caught_up, ledger)
     with child(command, name="kairos ingest", ready=ready, env=settings.environment(), log=log) as process:
         yield process.pid
 
