@@ -193,6 +193,13 @@ def forget(settings: Settings, who: str = WHO, now: datetime = NOW) -> dict[str,
     return found
 
 
+def forget_here(settings: Settings) -> None:
+    """What the command does once it knows that it may, without a process of its own."""
+    with Ledger.of(settings) as ledger:
+        erasure.forget(settings, ledger, WHO)
+    bundle.forget(settings.models, WHO)
+
+
 def holding(home: Path, marks: tuple[bytes, ...] = MARKS) -> list[str]:
     """Files with any of the marks in their bytes, or in a column of a table, which Parquet compresses."""
     found = []
@@ -248,7 +255,7 @@ def test_everybody_else_stays_as_they_were(home: Settings, ledger: Ledger) -> No
     files = {path: pl.read_parquet(path) for path in home.home.rglob("*.parquet")}
     before, others = rows_of(ledger), [each for each in PEOPLE if each != WHO]
     before["quarantine"] = [row for row in before["quarantine"] if row[1] != "broken 1"]
-    forget(home)
+    forget_here(home)
     after = rows_of(ledger)
     after["decisions"] = [row for row in after["decisions"] if row[4] is not None]
     assert after == before
@@ -266,7 +273,7 @@ def test_everybody_else_stays_as_they_were(home: Settings, ledger: Ledger) -> No
 
 
 def test_the_history_needs_no_rebuild_and_would_not_bring_them_back(home: Settings, ledger: Ledger) -> None:
-    forget(home)
+    forget_here(home)
     assert history.update(home, ledger) == 0, "it agrees with the ledger"
     history.rebuild(home, ledger)
     assert holding(home.home) == []
@@ -275,7 +282,7 @@ def test_the_history_needs_no_rebuild_and_would_not_bring_them_back(home: Settin
 def test_decisions_stay_without_the_person(home: Settings, ledger: Ledger) -> None:
     before = {each.decision_id: each for _, each in ledger.decisions(POINT.name)}
     theirs = [each for each in before.values() if each.customer_id == WHO]
-    forget(home)
+    forget_here(home)
     after = {each.decision_id: each for _, each in ledger.decisions(POINT.name)}
     assert list(after) == list(before), "the same decisions in the same order"
     assert all(after[each.decision_id] == each for each in before.values() if each.customer_id != WHO)
@@ -295,7 +302,7 @@ def test_decisions_stay_without_the_person(home: Settings, ledger: Ledger) -> No
 def test_replay_and_verdict_hold(home: Settings, ledger: Ledger) -> None:
     closed = NOW + 2 * WEEK
     published, before = ledger.states(POINT.name, "thompson"), verdict(ledger, POINT, closed)
-    forget(home)
+    forget_here(home)
     assert differences(ledger, POINT) == [] and ledger.states(POINT.name, "thompson") == published
     assert replay(ledger, POINT)["thompson"] == published
     after = verdict(ledger, POINT, closed)
@@ -317,7 +324,7 @@ def test_what_has_closed_is_learnt_while_they_are_still_known(home: Settings, le
 
 
 def test_the_tombstone_and_the_audit_trail_name_nobody(home: Settings, ledger: Ledger) -> None:
-    forget(home)
+    forget_here(home)
     with ledger.engine.connect() as connection:
         [stone] = connection.execute(select(tables.tombstones)).all()
         [line] = connection.execute(select(tables.audit).where(tables.audit.c.who == "kairos forget")).all()
@@ -363,7 +370,7 @@ def test_a_damaged_bundle_does_not_stop_an_erasure(home: Settings) -> None:
     (home.models / "churn" / "2" / membership.FILE).write_bytes(b"?")
     asked = {(each.problem, each.version): each.trained_on for each in bundle.memberships(home.models, WHO)}
     assert asked == {("churn", "1"): True, ("churn", "2"): None, ("propensity", "1"): None}
-    forget(home)
+    forget_here(home)
     assert holding(home.home) == []
 
 
@@ -435,7 +442,7 @@ def test_nothing_is_wiped_while_another_reads_and_the_next_run_does_it(home: Set
 
 def test_a_stranger_is_not_found_and_nothing_changes(home: Settings, ledger: Ledger) -> None:
     before = {path: path.read_bytes() for path in home.home.rglob("*.parquet")}, rows_of(ledger)
-    for arguments in (["--yes"], ["--dry-run"], ["--yes", "--json"]):
+    for arguments in (["--yes", "--json"], ["--dry-run"]):
         done = kairos(home, "forget", "a stranger", *arguments)
         assert done.returncode == 2 and "is not known: nothing was changed" in done.stderr
     assert ({path: path.read_bytes() for path in home.home.rglob("*.parquet")}, rows_of(ledger)) == before
@@ -468,7 +475,7 @@ def test_a_file_that_cannot_be_read_stops_it_before_the_ledger(home: Settings, l
     assert done.returncode == 1 and "cut off.parquet" in done.stderr and "run the same command again" in done.stderr
     assert traces(ledger, WHO).events == 5
     damaged.unlink()
-    forget(home)
+    forget_here(home)
     assert holding(home.home) == []
 
 
@@ -492,7 +499,7 @@ def test_a_sequence_is_never_given_again(home: Settings, ledger: Ledger) -> None
     last = ledger.mark(tables.events)
     newest = [row[0] for row in cursors.events_after(ledger, last - 1, 10)]
     assert newest == [last]
-    forget(home)
+    forget_here(home)
     assert ledger.mark(tables.events) < last, "theirs was the newest event"
     again = Event(event_id="new", customer_id="other-1", type="click", occurred_at=NOW, received_at=NOW)
     ledger.append_events([again])
@@ -500,7 +507,7 @@ def test_a_sequence_is_never_given_again(home: Settings, ledger: Ledger) -> None
 
 
 def test_events_sent_again_are_of_somebody_new(home: Settings, ledger: Ledger) -> None:
-    forget(home)
+    forget_here(home)
     [old] = [each for each in to_events(all_events()) if each.event_id == f"{WHO}/3"]
     assert [each.status for each in ledger.append_events([old])] == ["accepted"]
     assert traces(ledger, WHO).events == 1
@@ -508,7 +515,7 @@ def test_events_sent_again_are_of_somebody_new(home: Settings, ledger: Ledger) -
 
 def test_a_request_made_again_is_refused_and_not_answered_anew(home: Settings, ledger: Ledger) -> None:
     [made] = decisions_of([WHO], NOW)
-    forget(home)
+    forget_here(home)
     [receipt] = ledger.append_decisions([made])
     assert receipt.status == "conflict" and ledger.decision(request_id=made.request_id) is None
     mixed = decisions_of(["new-1", WHO, "new-2"], NOW)
@@ -539,7 +546,7 @@ def test_a_follower_takes_them_out_of_a_redis_that_only_it_can_reach(home: Setti
         while follower.turn():
             pass
         assert online(home, WHO)
-        forget(replace(home, redis_url=""))  # as beside a `kairos up`, whose Redis is its own
+        forget_here(replace(home, redis_url=""))  # as beside a `kairos up`, whose Redis is its own
         assert online(home, WHO)
         while follower.turn():
             pass
