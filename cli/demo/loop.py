@@ -84,7 +84,7 @@ def _learn(run: _Run, plan: Plan) -> Learnt:
     with console.step("Train, tune, calibrate, evaluate, gate, register") as at:
         learnt = stations.learn_models(world, asked, settings, store, trials=plan.trials, at=at)
     with console.step("Materialise today's features into Redis") as at:
-        stations.materialise(world, store, at)
+        stations.materialise(world, run.ledger, store, at)
     return learnt
 
 

@@ -44,6 +44,6 @@ def small_loop(home: Path, redis_url: str, *, people: int = 1000, trials: int = 
     asked = stations.problems_of(world)
     stations.compute_features(world, asked, store, at)
     learnt = stations.learn_models(world, asked, settings, store, trials=trials, at=at)
-    stations.materialise(world, store, at)
+    stations.materialise(world, ledger, store, at)
     ledger.close()
     return SmallLoop(world, settings, learnt)

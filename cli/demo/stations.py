@@ -11,7 +11,9 @@ from cli.console import Step
 from cli.demo.world import World
 from features import history
 from features.frames import spine_of, to_events
+from features.kernel import cursors, tables
 from features.kernel.card import Cutoffs
+from features.kernel.cursors import Cursor
 from features.kernel.errors import NotEnoughData
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
@@ -96,7 +98,8 @@ def learn_models(
     return Learnt(trained, skipped)
 
 
-def materialise(world: World, store: FeatureStore, at: Step) -> None:
-    """The features as of `world.now` into Redis."""
+def materialise(world: World, ledger: Ledger, store: FeatureStore, at: Step) -> None:
+    """The features as of `world.now` into Redis; the follower need not compute them again."""
     rows = store.materialize(world.now)
+    cursors.move(ledger, Cursor(ledger.mark(tables.events), world.now))
     at.note = f"{sum(rows.values()):,} rows of {len(rows)} views"
