@@ -4,7 +4,8 @@ Rows lie in runs, each sorted by its key with an index of where a key begins; th
 enough for a run. A run that has grown to half the size of the one before it is merged with it (up to `MERGED` rows), so
 there are few runs, and no merge holds the reader up for longer than a second.
 
-Memory: about 100 bytes an event, and 40 for each customer of a run. Ten million events need about a gigabyte.
+Memory: about 250 bytes an event, and more while the ledger is read at the start (a merge needs its rows twice); ten
+million events need about three gigabytes.
 """
 
 from __future__ import annotations
