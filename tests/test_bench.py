@@ -107,11 +107,12 @@ def online() -> list[dict[str, object]]:
     return found
 
 
-def test_online_compares_one_and_a_hundred_customers_with_the_feast_sdk_and_a_raw_get(
+def test_online_compares_one_and_a_hundred_customers_with_the_feast_sdk_and_a_raw_get_and_memory(
     online: list[dict[str, object]],
 ) -> None:
     assert [each["name"] for each in online] == [
-        f"online_{many}_{peer}" for many in (1, 100) for peer in ("feast_sdk", "raw_get")
+        *(f"online_{many}_{peer}" for many in (1, 100) for peer in ("feast_sdk", "raw_get")),
+        *(f"online_memory_feast_{dtype}" for dtype in ("float32", "float64")),
     ]
 
 

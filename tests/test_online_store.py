@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,7 +26,7 @@ from features.kernel.settings import Settings
 from features.packed.layout import Schema
 from features.packed.store import PackedStore
 from features.redis_cluster import RedisCluster
-from features.redis_server import RedisServer
+from features.redis_server import RedisServer, installed_executable
 from features.store import FeatureStore
 from features.vectors import Vectors
 from features.view import Feature, FeatureView, push_source
@@ -102,14 +100,12 @@ def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def redis_7() -> Path:
     """The `redis-server` of this machine, 7 or later; in CI it must be there."""
-    path = shutil.which("redis-server")
-    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout if path else ""
-    found = re.search(r"v=(\d+)", version)
-    if path is None or found is None or int(found[1]) < 7:
+    found = installed_executable(at_least=7)
+    if found is None:
         why = "no redis-server 7 or later is on the PATH: install one, as `apt-get install redis-server` does"
         assert not os.environ.get("CI"), why
         pytest.skip(why)
-    return Path(path)
+    return found
 
 
 @pytest.fixture(autouse=True)

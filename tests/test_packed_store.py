@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +22,7 @@ from features.packed.layout import Field, Schema, pack
 from features.packed.scripts import FORMER_DAYS
 from features.packed.store import PackedStore
 from features.redis_cluster import RedisCluster
-from features.redis_server import RedisServer
+from features.redis_server import RedisServer, installed_executable
 from features.vectors import Status
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -39,14 +36,12 @@ IDS = ["c1", "with space", "{braces}", "}{", "{}", "", "👩‍🚀", "\ud800", 
 
 def redis_7() -> Path:
     """The `redis-server` of this machine, 7 or later; in CI it must be there."""
-    path = shutil.which("redis-server")
-    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout if path else ""
-    found = re.search(r"v=(\d+)", version)
-    if path is None or found is None or int(found[1]) < 7:
+    found = installed_executable(at_least=7)
+    if found is None:
         why = "no redis-server 7 or later is on the PATH: install one, as `apt-get install redis-server` does"
         assert not os.environ.get("CI"), why
         pytest.skip(why)
-    return Path(path)
+    return found
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -32,7 +32,13 @@ class FeastSdk:
         "call": "get_online_features(features, entity_rows).to_dict()",
     }
 
-    def __init__(self, folder: Path, redis_url: str, views: Mapping[str, FeatureView]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        redis_url: str,
+        views: Mapping[str, FeatureView],
+        dtype: Literal["Float32", "Float64"] = "Float32",
+    ) -> None:
         quiet_libraries()
         import feast  # noqa: PLC0415
         from feast.repo_config import RepoConfig  # noqa: PLC0415
@@ -45,13 +51,15 @@ class FeastSdk:
             "offline_store": {"type": "duckdb"},
             "entity_key_serialization_version": 3,
         }
+        self._dtype: type[pl.DataType] = getattr(pl, dtype)
         self._store = feast.FeatureStore(config=RepoConfig(**config, repo_path=folder))
-        self._store.apply(_objects(feast, folder, views))
+        self._store.apply(_objects(feast, folder, views, dtype))
 
     def write(self, frames: Mapping[str, pl.DataFrame]) -> None:
         """Write view frames online."""
         for name, frame in frames.items():
-            self._store.write_to_online_store(name, frame.rename({"as_of": "event_timestamp"}).to_pandas())
+            declared = frame.rename({"as_of": "event_timestamp"}).cast({pl.Float32: self._dtype})
+            self._store.write_to_online_store(name, declared.to_pandas())
 
     def read(self, ids: Sequence[str], refs: Sequence[str]) -> dict[str, list[Any]]:
         """Values by column name, one a customer."""
@@ -66,19 +74,19 @@ class FeastSdk:
         return [list(row) for row in zip(*(columns[column_name(ref)] for ref in refs), strict=True)]
 
 
-def _objects(feast: Any, folder: Path, views: Mapping[str, FeatureView]) -> list[Any]:
-    from feast.types import Float32, String  # noqa: PLC0415
+def _objects(feast: Any, folder: Path, views: Mapping[str, FeatureView], dtype: str) -> list[Any]:
+    from feast import types  # noqa: PLC0415
 
     customer = feast.Entity(name="customer", join_keys=["customer_id"], value_type=feast.ValueType.STRING)
     objects: list[Any] = [customer]
     for view in views.values():
         path = folder / f"{view.name}.parquet"
         columns: dict[str, pl.DataType] = {"customer_id": pl.String(), "event_timestamp": pl.Datetime("us", "UTC")}
-        columns |= {each.name: pl.Float32() for each in view.features}
+        columns |= {each.name: getattr(pl, dtype)() for each in view.features}
         pl.DataFrame(schema=columns).write_parquet(path)
         source = feast.FileSource(name=f"{view.name}_source", path=str(path), timestamp_field="event_timestamp")
-        schema = [feast.Field(name="customer_id", dtype=String)]
-        schema += [feast.Field(name=each.name, dtype=Float32) for each in view.features]
+        schema = [feast.Field(name="customer_id", dtype=types.String)]
+        schema += [feast.Field(name=each.name, dtype=getattr(types, dtype)) for each in view.features]
         objects.append(
             feast.FeatureView(
                 name=view.name, entities=[customer], ttl=timedelta(days=120), schema=schema, source=source, online=True
