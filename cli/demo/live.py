@@ -55,7 +55,8 @@ def score_one(service: Service, world: World, problems: list[str], at: Step) -> 
     )
     started = time.perf_counter()
     after = _all_scores(service, customer, problems)
-    while all(after[name]["probability"] == before[name]["probability"] for name in problems):
+    # Features grow older until they are computed anew; what they then say may leave a probability as it was.
+    while any(after[name]["age_seconds"] >= before[name]["age_seconds"] for name in problems):
         if time.perf_counter() - started > _WITHIN:
             raise Unavailable(f"the events of {customer} did not show in the scores within {_WITHIN:.0f} s")
         time.sleep(0.05)
@@ -68,9 +69,11 @@ def score_one(service: Service, world: World, problems: list[str], at: Step) -> 
 
 
 def _liveliest(world: World) -> str:
-    """Whoever of the audience has most events in the last month: a story worth telling."""
+    """Whoever of the audience has most events but no order in the last month: for them an order changes most."""
     lately = world.events.filter(pl.col("occurred_at") >= world.now - timedelta(days=30))
+    ordered = lately.filter(pl.col("type") == "order").select("customer_id").unique()
     counts = lately.filter(pl.col("customer_id").is_in(world.audience)).group_by("customer_id").len()
+    counts = counts.join(ordered, on="customer_id", how="anti") if len(ordered) < len(counts) else counts
     return str(counts.sort("len", "customer_id", descending=[True, False])["customer_id"][0])
 
 
