@@ -32,7 +32,8 @@ def run(
     """Keep online features fresh: follow the ledger's events and compute anew whom they touch, until Ctrl-C.
 
     It goes on where it stopped, so it may be stopped or killed at any time; `kairos up` runs one. All events are held
-    in memory, about 250 bytes each.
+    in memory, about 250 bytes each. To a Redis that is new, or has lost its keys, bring everyone first: kairos features
+    materialize.
 
     With --stream it also takes events from a Redis Stream of KAIROS_REDIS_URL: each entry has one field `event`, the
     JSON of an event as POST /v1/events takes it. An entry is acknowledged once its event is durable; what is no event

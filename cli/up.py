@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli import console
@@ -25,7 +26,7 @@ from features.frames import spine_of
 from features.kernel import cursors, tables
 from features.kernel.clock import now
 from features.kernel.cursors import Cursor
-from features.kernel.errors import KairosError, Unavailable
+from features.kernel.errors import KairosError, QualityBreach, Unavailable
 from features.kernel.ledger import Ledger
 from features.kernel.processes import answers, child
 from features.kernel.settings import Settings
@@ -105,11 +106,15 @@ def _computed(settings: Settings, store: FeatureStore, instant: datetime) -> dic
         mark = ledger.mark(tables.events)
         if mark:
             events = history.refreshed(settings, ledger)
-            store.backfill(events, spine_of(events["customer_id"].unique().sort(), instant))
+            try:
+                store.backfill(events, spine_of(events["customer_id"].unique().sort(), instant))
+            except QualityBreach as breach:  # the last good run serves on, and it is not as of now
+                console.err.print(f"[yellow]{escape(str(breach))}[/]", soft_wrap=True)
+                return store.materialize(instant)
         elif not any(each.name != "none.parquet" for each in settings.offline.glob("*/*.parquet")):
             return {}
         loaded = store.materialize(instant)
-        # All that the ledger held is online as of this instant: the follower needs not compute it again.
+        # All that the ledger held is online as of this instant: the follower need not compute it again.
         cursors.move(ledger, Cursor(mark, instant))
     return loaded
 

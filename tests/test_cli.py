@@ -243,8 +243,11 @@ def test_up_serves_until_it_is_stopped_and_stops_all_it_started(known_home: Path
         assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == httpx.codes.OK
         with redis.Redis.from_url(re.findall(r"redis://[\d.:]+/0", log.read_text())[0]) as online:
             assert online.dbsize() == 1  # the customer of the offline store
+        while httpx.get(f"http://127.0.0.1:{port}/readyz").json()["follower"]["state"] != "alive":
+            assert time.monotonic() < deadline, "no follower was seen"
+            time.sleep(0.1)
         children = children_of(process.pid)
-        assert len(children) == 2  # Redis and the service
+        assert len(children) == 4  # Redis and its guard, the service, the follower
         process.send_signal(how)
         assert process.wait(40) == 130
     finally:
