@@ -73,7 +73,7 @@ def _liveliest(world: World) -> str:
     lately = world.events.filter(pl.col("occurred_at") >= world.now - timedelta(days=30))
     ordered = lately.filter(pl.col("type") == "order").select("customer_id").unique()
     counts = lately.filter(pl.col("customer_id").is_in(world.audience)).group_by("customer_id").len()
-    counts = counts.join(ordered, on="customer_id", how="anti") if len(ordered) < len(counts) else counts
+    counts = counts.join(ordered, on="customer_id", how="anti") if ordered.height else counts
     return str(counts.sort("len", "customer_id", descending=[True, False])["customer_id"][0])
 
 
