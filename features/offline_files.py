@@ -12,7 +12,7 @@ import polars as pl
 
 from features.view import Feature, FeatureView, column_type
 
-__all__ = ["instants", "latest_rows", "name_of", "prepare", "rows_of", "schema", "stored", "write"]
+__all__ = ["instants", "name_of", "prepare", "rows_of", "schema", "stored", "write"]
 
 _NAME = "%Y%m%dT%H%M%S%f.parquet"
 _INSTANT = re.compile(r"\d{8}T\d{12}\.parquet")
@@ -42,13 +42,6 @@ def rows_of(view: FeatureView, frame: pl.DataFrame) -> pl.DataFrame:
     features = [each.name for each in view.features]
     anything = pl.any_horizontal(pl.col(features).is_not_null())
     return frame.filter(anything).select(view.key, pl.col("as_of").alias("event_timestamp"), *features)
-
-
-def latest_rows(offline: Path, as_of: datetime, view: FeatureView) -> int:
-    """How many customers (or accounts) have a row in the view that is valid as of an instant."""
-    files = pl.scan_parquet(offline / view.name / "*.parquet")
-    valid = pl.col("event_timestamp").is_between(as_of - view.ttl, as_of)
-    return int(files.filter(valid).select(pl.col(view.key).n_unique()).collect().item())
 
 
 def _write_view(view: FeatureView, offline: Path, frame: pl.DataFrame) -> int:

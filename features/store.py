@@ -167,11 +167,15 @@ class FeatureStore:
         by_ttl: dict[timedelta, list[str]] = {}
         for view in self.views.values():
             by_ttl.setdefault(view.ttl, []).append(view.name)
+        loaded: dict[str, int] = {}
         with _quiet(), self._applied(), redis_errors():
-            self._feast._get_provider().batch_engine.progress = progress
+            engine = self._feast._get_provider().batch_engine
+            engine.progress = progress
             for ttl, names in by_ttl.items():
                 self._feast.materialize(start_date=as_of - ttl, end_date=as_of, feature_views=names)
-        return {name: files.latest_rows(self.settings.offline, as_of, view) for name, view in self.views.items()}
+                loaded |= engine.loaded
+            engine.progress = None
+        return {name: loaded.get(name, 0) for name in self.views}
 
     def push(self, frames: Mapping[str, pl.DataFrame]) -> None:
         """Write view frames (as `compute` gives them) online. An older row never replaces a newer one.
