@@ -52,6 +52,11 @@ def run(
             field="KAIROS_REDIS_URL",
             remedy="set it, or run kairos up, which starts its own Redis and this",
         )
+    raise typer.Exit(128 + _follow(settings, stream, group, consumer or socket.gethostname()))
+
+
+def _follow(settings: Settings, stream: str, group: str, consumer: str) -> int:
+    """Follow until a signal comes; its number."""
     stopped_by, stop = list[int](), threading.Event()
 
     def end(number: int, _: FrameType | None) -> None:
@@ -63,17 +68,15 @@ def run(
     with Ledger.of(settings) as ledger, closing(PackedStore.of(settings)) as store:
         follower = Follower(ledger, store, timedelta(days=settings.late_days))
         console.err.print("Following the ledger; Ctrl-C stops it", markup=False)
-        if not stream:
-            follower.run(stop)
-        else:
-            name = consumer or socket.gethostname()
-            beside = StreamConsumer(
-                settings.redis_url, stream, group, name, ledger=ledger, queue_size=settings.queue_size
-            )
+        if stream:
+            url, size = settings.redis_url, settings.queue_size
+            beside = StreamConsumer(url, stream, group, consumer, ledger=ledger, queue_size=size)
             _run_both(follower, beside, stop)
             console.err.print(f"Taken from {stream}: {beside.counts}", markup=False)
+        else:
+            follower.run(stop)
     console.err.print(_said(follower), markup=False)
-    raise typer.Exit(128 + stopped_by[0])
+    return stopped_by[0]
 
 
 def _run_both(follower: Follower, consumer: StreamConsumer, stop: threading.Event) -> None:
