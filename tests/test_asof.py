@@ -140,7 +140,7 @@ def test_entities_of_several_keys_and_of_none() -> None:
 
 
 def test_a_table_far_larger_than_its_bound_takes_no_more_memory(tmp_path: Path) -> None:
-    """Twenty times the rows, but not twenty times the memory: what is held is a chunk, what is read ahead, a row a label."""
+    """Twenty times the rows, not the memory: held are a chunk, what is read ahead, and a row a label."""
     rows, wide = 100_000, 30
     part = pl.DataFrame({"key": [f"c{i % 500}" for i in range(rows)]}).with_columns(
         pl.Series([float(i) for i in range(rows)]).alias(f"x{j}") for j in range(wide)
