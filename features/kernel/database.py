@@ -6,8 +6,10 @@ a reader that has seen sequence n will never meet a smaller one later. Learners 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from sqlite3 import OperationalError
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, select
@@ -96,8 +98,21 @@ def _told_apart(connection: Connection, table: Table, rows: Sequence[Row], new: 
 
 def _make_durable(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # SQLAlchemy begins; the driver must not
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+    _use_wal(connection)
+    for pragma in ("synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_wal(connection: Any) -> None:
+    """Of two processes that make a database at once, one is told that it is locked; SQLite does not wait by itself."""
+    for wait in (0.01, 0.05, 0.2, 1.0, 5.0):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except OperationalError:
+            time.sleep(wait)
+        else:
+            return
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _begin_sqlite(connection: Connection) -> None:

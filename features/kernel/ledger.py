@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 import msgspec
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Table, func, insert, inspect, select
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from features.kernel import tables
@@ -44,7 +44,9 @@ class Ledger:
         self._writing = self.engine.execution_options(kairos_writes=True)
         self.skew = skew
         try:
-            tables.metadata.create_all(self.engine)
+            if tables.metadata.tables.keys() - set(inspect(self.engine).get_table_names()):
+                with self._writing.begin() as connection:  # processes that begin at once take turns
+                    tables.metadata.create_all(connection)
         except SQLAlchemyError as error:
             raise Unavailable(f"the ledger cannot be opened: {error}", field="KAIROS_LEDGER_URL") from error
 
