@@ -73,6 +73,7 @@ def given(store: Any, entities: pd.DataFrame, feature: str) -> list[Any]:
 # -- time --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:Discarding nonzero nanoseconds")
 def test_differs_in_parts_of_a_microsecond(one: Callable[..., Both]) -> None:
     """A row is known from its own nanosecond on. That store rounds to microseconds, so it gives a row too early."""
     start = int(stamps([0.0]).cast(pa.int64())[0].as_py()) * 1_000
