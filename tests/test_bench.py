@@ -123,3 +123,10 @@ def test_every_result_says_how_it_was_taken(online: list[dict[str, object]]) -> 
         assert all(isinstance(each[name], float) and each[name] > 0 for name in ("ratio", "kairos", "peer"))
         assert isinstance(each["settings"], dict) and each["settings"]["features"] == 60
         assert each["settings"]["peer"]["is"]
+
+
+def test_ingest_compares_the_whole_way_of_an_event_with_a_push_of_the_same_features() -> None:
+    """That the two sides' features are equal is asserted before anything is measured."""
+    [rate] = json.loads(bench("ingest", "--quick", "--json"))
+    assert rate["name"] == "ingest_rate" and rate["kairos"] > 0 and rate["peer"] > 0
+    assert 0 < rate["settings"]["freshness_p50_s"] <= rate["settings"]["freshness_p99_s"]

@@ -20,7 +20,7 @@ from benchmarks.peers.processes import peak_mb
 from features import offline_files
 from features.compute import all_views
 from features.kernel.card import column_name
-from features.kernel.settings import quiet_libraries
+from features.store import _import_feast
 from features.view import push_source
 
 __all__ = ["Batch", "FeastPush", "load", "save"]
@@ -41,7 +41,7 @@ class FeastPush:
     }
 
     def __init__(self, folder: Path, redis_url: str) -> None:
-        quiet_libraries()
+        _import_feast()
         import feast  # noqa: PLC0415
         from feast.data_source import PushMode  # noqa: PLC0415
         from feast.repo_config import RepoConfig  # noqa: PLC0415
