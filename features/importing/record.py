@@ -51,7 +51,7 @@ def record(events: pl.DataFrame, ledger: Ledger, progress: Progress | None = Non
                 progress(sum(seen.values()), events.height)
     except Unavailable as error:
         raise Unavailable(
-            f"{error.message}; {sum(seen.values()):,} of {events.height:,} events are in the ledger and stay there",
+            f"{error.message.splitlines()[0]}; {sum(seen.values()):,} of {events.height:,} events are in the ledger and stay there",
             field="ledger",
             remedy="mend that (is the disk full?) and import again: what is there already counts as duplicates",
         ) from error
