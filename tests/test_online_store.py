@@ -264,12 +264,15 @@ def protos() -> tuple[Any, Any]:
 
 
 def test_a_damaged_value_is_not_found_and_those_beside_it_are(stores: Stores) -> None:
-    stores.packed.push({"all_kinds": rows(["well", "torn"])})
+    for each in ("well", "torn", "dated"):
+        stores.packed.push({"all_kinds": rows([each])})
     client = redis.RedisCluster if "cluster" in stores.packed.url else redis.Redis
     with client.from_url(stores.packed.url.replace("+cluster", "")) as raw:
         raw.append("kairos:customer_id:{torn}", b"?")
         raw.setrange("kairos:customer_id:{torn}", 18 + Schema.of(VIEW).body.itemsize, b"\x01\x00\xff")
-    assert read(stores, ["well", "torn", "well"], ["country"]).to_dict()["country"] == ["DE", None, "DE"]
+        raw.setrange("kairos:customer_id:{dated}", 10, b"\xff" * 7 + b"\x7f")
+    found = read(stores, ["well", "torn", "dated", "well"], ["country"]).to_dict()
+    assert found["country"] == ["DE", None, None, "DE"]
 
 
 # -- the repository ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.kernel.errors import NotFound
+from features.kernel.errors import InvalidInput, NotFound
 from features.packed.layout import Field, Schema, Strings, pack, unpack
 from features.packed.plan import ACCOUNT_OF, Plan, compile_plan
 from features.vectors import Status, Vectors
@@ -174,6 +174,19 @@ def test_a_payload_longer_or_shorter_than_its_schema_says_is_not_served() -> Non
             assert vectors.values[0] == [None]
             assert vectors.status[0].tolist() == [Status.MISSING]
         assert damaged(plan, [changed, changed]) == 2
+
+
+@pytest.mark.parametrize("event", [2**53, -(2**53), 2**63 - 1, -(2**63)])
+def test_a_time_that_cannot_be_is_damage(event: int) -> None:
+    plan = compile_plan(["web:views"], SCHEMAS)
+    texts = {"last": Strings.of([None]), "first": Strings.of([None])}
+    [segment] = pack(WEB, {"views": np.ones(1, np.float32), **texts}, np.array([NOW]))
+    broken = segment[:10] + event.to_bytes(8, "little", signed=True) + segment[18:]
+    assert read(plan, [broken]).status.tolist() == [[Status.MISSING]]
+    assert read(plan, [broken, segment]).status.tolist() == [[Status.MISSING], [Status.FRESH]]
+    assert (damaged(plan, [broken]), damaged(plan, [broken, segment])) == (1, 1)
+    with pytest.raises(InvalidInput, match="is no whole segment"):
+        unpack(WEB, [broken])
 
 
 @pytest.mark.parametrize("text", [b"\xff\xfe", b"\xc3", b"\xed\xa0\x80"])

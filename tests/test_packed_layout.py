@@ -205,7 +205,7 @@ def test_marks_of_missing_values_are_no_obstacle_where_a_value_is_missing() -> N
 def test_a_time_beyond_what_lua_can_compare_is_refused() -> None:
     schema = Schema("view", "customer_id", ())
     assert len(pack(schema, {}, np.array([2**53 - 1]))) == 1
-    for micros in (np.array([2**53]), np.array([-(2**53)])):
+    for micros in (np.array([2**53]), np.array([-(2**53)]), np.array([-(2**63)])):
         with pytest.raises(InvalidInput, match="view:event: is a time beyond"):
             pack(schema, {}, micros)
         with pytest.raises(InvalidInput, match="view:created: is a time beyond"):

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.packed.layout import peek, read_strings
+from features.packed.layout import is_time, peek, read_strings
 from features.packed.schema import (
     CREATED,
     HEAD,
+    MAX_MICROS,
     MAX_PAYLOAD,
     MISSING_BOOL,
     MISSING_FLOAT,
@@ -72,6 +73,11 @@ class Pick:
         self.least = self.fixed + 2 * len(self.schema.strings)
         self.most = MAX_PAYLOAD if self.schema.strings else self.least
         self.block = np.dtype([("floats", "<f4", (self.width,))])
+
+    @cached_property
+    def texts(self) -> list[int]:
+        """The places of `strings`; once all are taken."""
+        return [place for place, _ in self.strings]
 
     @cached_property
     def sources(self) -> slice | NDArray[np.intp]:
@@ -141,16 +147,18 @@ class Part:
                 break
             at = start + length
             hit = self._by_ident.get(ident)
-            if hit is not None:
-                i, pick = hit
-                if pick.least <= length <= pick.most and (not pick.strings or _text(pick, value, start, at, into)):
-                    bodies[i] = value[start : start + 4 * pick.width]
-                    into.events[0, pick.number] = event
-                    for each in pick.scalars:
-                        (number,) = struct.unpack_from(each.code, value, start + each.offset)
-                        into.numbers[0, each.column] = np.nan if number == each.missing else each.as_number(number)
-                else:
-                    into.damaged = 1
+            if hit is None:
+                continue
+            i, pick = hit
+            likely = pick.least <= length <= pick.most and -MAX_MICROS < event < MAX_MICROS
+            if not likely or (pick.strings and not _text(pick, value, start, at, into)):
+                into.damaged = 1
+                continue
+            bodies[i] = value[start : start + 4 * pick.width]
+            into.events[0, pick.number] = event
+            for each in pick.scalars:
+                (number,) = struct.unpack_from(each.code, value, start + each.offset)
+                into.numbers[0, each.column] = np.nan if number == each.missing else each.as_number(number)
         if at != end:
             into.damaged = 1
         with np.errstate(invalid="ignore"):  # some NaNs make numpy warn when they become float64
@@ -170,9 +178,9 @@ class Part:
         for pick in self.picks:
             mine = np.flatnonzero(idents == pick.ident)
             at, size, row = starts[mine], lengths[mine], rows[mine]
-            whole = (size >= pick.least) & (size <= pick.most)
+            whole = (size >= pick.least) & (size <= pick.most) & is_time(events[mine])
             if pick.strings:
-                whole &= _strings(pick, joined, at, size, row, into)
+                whole = _strings(pick, joined, at, size, row, whole, into)
             if not whole.all():
                 damaged[row[~whole]] = True
                 mine, at, row = mine[whole], at[whole], row[whole]
@@ -194,50 +202,64 @@ def _run(places: list[int]) -> slice | NDArray[np.intp]:
 
 
 def _text(pick: Pick, value: bytes, start: int, end: int, into: Found) -> bool:
-    """Take the strings of one payload; False, and none, if it does not end where they end."""
-    found: list[str | None] = []
+    """Take the strings of one payload; False, and none, if it does not end where they end or one is no text."""
+    places: list[tuple[int, int]] = []
     at = start + pick.fixed
     for _ in pick.schema.strings:
         if at + 2 > end:
             return False
-        length = int.from_bytes(value[at : at + 2], "little")
+        length = value[at] | value[at + 1] << 8
         at += 2
-        if length == MISSING_STRING:
-            found.append(None)
-            continue
-        try:
-            found.append(value[at : at + length].decode())
-        except UnicodeDecodeError:
-            return False
-        at += length
+        places.append((at, length))
+        at += 0 if length == MISSING_STRING else length
     if at != end:
         return False
-    for place, column in pick.strings:
-        into.strings[column] = [found[place]]
+    try:
+        texts = [
+            None if n == MISSING_STRING else value[at : at + n].decode() for at, n in (places[i] for i in pick.texts)
+        ]
+    except UnicodeDecodeError:
+        return False
+    for (_, column), text in zip(pick.strings, texts, strict=True):
+        into.strings[column] = [text]
     return True
 
 
 def _strings(
-    pick: Pick, joined: bytes, at: NDArray[np.int64], sizes: NDArray[np.int64], rows: NDArray[np.int64], into: Found
+    pick: Pick,
+    joined: bytes,
+    at: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    whole: NDArray[np.bool_],
+    into: Found,
 ) -> NDArray[np.bool_]:
-    """Take the strings of many payloads; which of them end where they should, and are text."""
-    places, whole = read_strings(pick.schema, np.frombuffer(joined, np.uint8), at, sizes)
+    """Take the strings of many payloads; which of the whole ones end where they should, and are text."""
+    places, ended = read_strings(pick.schema, np.frombuffer(joined, np.uint8), at, sizes)
+    whole = whole & ended
     taken = []
-    for each in pick.schema.strings:
-        starts, lengths = places[each.name]
-        texts: list[str | None] = [None] * len(at)
-        for i, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True)):
-            if length >= 0 and whole[i]:
-                try:
-                    texts[i] = joined[start : start + length].decode()
-                except UnicodeDecodeError:
-                    whole[i] = False
+    for i in pick.texts:
+        starts, lengths = places[pick.schema.strings[i].name]
+        spans = list(zip(starts.tolist(), np.where(whole, lengths, -1).tolist(), strict=True))
+        try:
+            texts = [None if n < 0 else joined[start : start + n].decode() for start, n in spans]
+        except UnicodeDecodeError:
+            texts = [_decoded(joined[start : start + n]) if n >= 0 else None for start, n in spans]
+            whole &= np.array([text is not None or n < 0 for text, (_, n) in zip(texts, spans, strict=True)])
         taken.append(texts)
-    for place, column in pick.strings:
-        for i, row in enumerate(rows.tolist()):
-            if whole[i]:
-                into.strings[column][row] = taken[place][i]
+    kept = np.flatnonzero(whole).tolist()
+    for (_, column), texts in zip(pick.strings, taken, strict=True):
+        target = into.strings[column]
+        for i, row in zip(kept, rows[whole].tolist(), strict=True):
+            target[row] = texts[i]
     return whole
+
+
+def _decoded(text: bytes) -> str | None:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 class _Segments(NamedTuple):

@@ -28,6 +28,7 @@ from features.packed.schema import (
     CREATED,
     HEAD,
     HEADER,
+    MAX_MICROS,
     MAX_PAYLOAD,
     MISSING_BOOL,
     MISSING_FLOAT,
@@ -43,6 +44,7 @@ __all__ = [
     "Schema",
     "Strings",
     "Unpacked",
+    "is_time",
     "pack",
     "peek",
     "read_fixed",
@@ -50,9 +52,6 @@ __all__ = [
     "segment_of",
     "unpack",
 ]
-
-MAX_MICROS = 2**53
-"""Times are compared in Lua, whose numbers are doubles: exact up to here, the year 2255."""
 
 
 class Strings(NamedTuple):
@@ -113,8 +112,9 @@ def pack(
     head = HEAD.descr + ([("created", "<i8")] if created_us is not None else [])
     rows = np.zeros(n, np.dtype([("head", head), ("body", schema.body)]))
     for name, micros in times.items():
-        if n and np.abs(micros).max() >= MAX_MICROS:
-            raise InvalidInput("is a time beyond what can be kept", field=f"{schema.name}:{name}", value=micros.max())
+        beyond = micros[~is_time(micros)]
+        if len(beyond):
+            raise InvalidInput("is a time beyond what can be kept", field=f"{schema.name}:{name}", value=int(beyond[0]))
         rows["head"][name] = micros
     rows["head"]["view"], rows["head"]["schema"] = schema.view_hash, schema.hash
     for each in schema.fields:
@@ -241,7 +241,7 @@ def unpack(schema: Schema, segments: Sequence[bytes]) -> Unpacked:
     at = starts + HEAD.itemsize + 8 * dated
     ours = (head["view"] == schema.view_hash) & (head["schema"] == schema.hash)
     strings, whole = read_strings(schema, buffer, at, lengths)
-    if not (ours & whole & (at + lengths == starts + sizes)).all():
+    if not (ours & whole & (at + lengths == starts + sizes) & is_time(head["event"])).all():
         raise InvalidInput("is no whole segment of this schema", field=schema.name)
     created = np.zeros(len(segments), np.int64)
     created[dated] = peek(buffer, np.dtype("<i8"), at[dated] - 8)
@@ -249,6 +249,11 @@ def unpack(schema: Schema, segments: Sequence[bytes]) -> Unpacked:
     for name, (starts_, lengths_) in strings.items():
         columns[name] = Strings(buffer[_ranges(starts_, np.maximum(lengths_, 0))], lengths_)
     return Unpacked(columns, head["event"].astype(np.int64), np.ma.MaskedArray(created, ~dated))
+
+
+def is_time(micros: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which are times that can be kept."""
+    return np.asarray((micros > -MAX_MICROS) & (micros < MAX_MICROS))
 
 
 def peek(buffer: NDArray[np.uint8], dtype: np.dtype[Any], at: NDArray[np.int64]) -> NDArray[Any]:

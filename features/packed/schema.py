@@ -18,6 +18,7 @@ __all__ = [
     "CREATED",
     "HEAD",
     "HEADER",
+    "MAX_MICROS",
     "MAX_PAYLOAD",
     "MISSING_BOOL",
     "MISSING_FLOAT",
@@ -33,6 +34,8 @@ HEADER = struct.Struct("<IIHq")
 CREATED = 0x8000
 """Bit of `length`: a created time follows the header."""
 MAX_PAYLOAD = 0x7FFF
+MAX_MICROS = 2**53
+"""Times are compared in Lua, whose numbers are doubles: exact below this, the year 2255."""
 MISSING_FLOAT = 0x7FC0_4D49
 """The bits of a float32 that is missing: one NaN of 16 million; arithmetic never makes it."""
 MISSING_INT = -(2**63)

@@ -82,13 +82,17 @@ class _Single:
 
     def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> list[int]:
         parts = [slice(i, i + KEYS_A_SCRIPT) for i in range(0, len(keys), KEYS_A_SCRIPT)]
-        calls = [_evalsha(script, keys[part], args[part] if len(args) > 1 else args) for part in parts]
+
+        def call(part: slice) -> bytes:
+            some = keys[part]
+            return packed([(b"EVALSHA", script.sha, len(some), *some, *(args[part] if len(args) > 1 else args))])
+
         found: list[int] = []
-        rounds = overlapped([self._wire.begin(each, 1)] for each in calls)
-        for call, [[reply]] in zip(calls, rounds, strict=True):
+        rounds = overlapped([self._wire.begin(call(part), 1)] for part in parts)
+        for part, [[reply]] in zip(parts, rounds, strict=True):
             if isinstance(reply, NoScriptError):  # first use, or the server was restarted
                 _whole(self._wire.exchange(script.load))
-                [reply] = self._wire.exchange(call)
+                [reply] = self._wire.exchange(call(part))
             found += _whole([reply])[0]
         return found
 
@@ -109,7 +113,3 @@ def _whole(replies: list[Reply]) -> list[Reply]:
         if isinstance(each, RedisError):
             raise each
     return replies
-
-
-def _evalsha(script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> bytes:
-    return packed([(b"EVALSHA", script.sha, str(len(keys)), *keys, *args)])

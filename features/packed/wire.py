@@ -23,6 +23,7 @@ __all__ = ["CONNECTION", "Call", "Reply", "Wire", "overlapped", "packed", "scan"
 CONNECTION: dict[str, Any] = {
     "socket_connect_timeout": 1.0,
     "socket_timeout": 5.0,  # of one reply
+    "socket_read_size": 262144,
     "retry": Retry(NoBackoff(), 0),
 }
 _IN_FLIGHT = 2
