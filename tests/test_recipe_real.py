@@ -76,6 +76,20 @@ def test_bank_marketing_has_its_known_counts() -> None:
 
 @pytest.mark.real_data
 @needs_data
+def test_hillstrom_has_its_known_figures() -> None:
+    found = read(load_recipe("hillstrom"), DATA / "hillstrom" / "hillstrom.csv")
+    assert found.rows_read == found.rows_used == 64_000
+    assert found.table["label"].mean() == pytest.approx(0.147, abs=1e-3)
+    assert found.snapshot is not None
+    assert found.snapshot.arms == ("No E-Mail", "Mens E-Mail", "Womens E-Mail")
+    rates = dict(found.table.group_by("treatment").agg(pl.col("label").mean()).rows())
+    assert rates["Womens E-Mail"] - rates["No E-Mail"] == pytest.approx(0.045, abs=1e-3)
+    assert rates["Mens E-Mail"] - rates["No E-Mail"] == pytest.approx(0.077, abs=1e-3)
+    assert not {"treatment", "segment", "visit", "conversion", "spend"} & set(found.feature_columns)
+
+
+@pytest.mark.real_data
+@needs_data
 def test_cdnow_has_its_known_counts() -> None:
     found = read(load_recipe("cdnow"), DATA / "cdnow" / "CDNOW_master.txt")
     assert found.rows_read == found.rows_used == 69_659

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -144,7 +144,7 @@ def _refused(imported: Imported, reason: str) -> tuple[str, ...]:
 
 def _midnight(day: str, zone: str, days: int = 0) -> datetime:
     start = datetime.strptime(day, "%Y-%m-%d") + timedelta(days=days)  # noqa: DTZ007  the zone comes next
-    return start.replace(tzinfo=ZoneInfo(zone))
+    return start.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
 def _round(share: float) -> float:

@@ -50,8 +50,9 @@ def record(events: pl.DataFrame, ledger: Ledger, progress: Progress | None = Non
             if progress is not None:
                 progress(sum(seen.values()), events.height)
     except Unavailable as error:
+        taken = f"{sum(seen.values()):,} of {events.height:,} events are in the ledger and stay there"
         raise Unavailable(
-            f"{error.message.splitlines()[0]}; {sum(seen.values()):,} of {events.height:,} events are in the ledger and stay there",
+            f"{error.message.splitlines()[0]}; {taken}",
             field="ledger",
             remedy="mend that (is the disk full?) and import again: what is there already counts as duplicates",
         ) from error

@@ -8,6 +8,7 @@ file by these columns, whatever format its recipe names, and leaves the numbers 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -53,7 +54,8 @@ def keep(refused: pl.DataFrame, path: Path) -> None:
             refused.write_parquet(temporary)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise Unavailable(
             f"cannot be written: {error.strerror or error}", field="refused", value=str(path), remedy="make room there"
         ) from error

@@ -39,7 +39,7 @@ def read_source(recipe: Recipe, file: Path | None, url: str = "", progress: Prog
         InvalidRecipe: it is empty, is of another format, or lacks a column the recipe names.
         Unavailable: the database cannot be reached.
     """
-    if recipe.file.format == "sql" and not (file and _is_side_file(file)):
+    if recipe.file.format == "sql" and not (file and _side_format(file)):
         raw = read_query(_url(file, url), recipe.file.query, progress)
     elif url:
         raise InvalidInput("is for recipes of the format sql", field="url", remedy="leave it out or add --sql")
@@ -56,9 +56,8 @@ def read_source(recipe: Recipe, file: Path | None, url: str = "", progress: Prog
 def read_file(form: FileFormat, path: Path, progress: Progress | None = None, most: int | None = None) -> Raw:
     """A file's table, or about its first `most` rows; the file may be a side file of refused rows."""
     check_file(path)
-    side = _is_side_file(path)
-    if side:
-        form = FileFormat(format="parquet" if path.open("rb").read(4) == b"PAR1" else "csv")
+    side = _side_format(path)
+    form = side or form
     try:
         if form.format == "parquet":
             frame = pl.read_parquet(path, glob=False, n_rows=most)
@@ -85,15 +84,17 @@ def _url(file: Path | None, url: str) -> str:
     return f"sqlite:///{file}"
 
 
-def _is_side_file(path: Path) -> bool:
+def _side_format(path: Path) -> FileFormat | None:
+    """The format of a side file of refused rows, whatever a recipe says; None of any other file."""
     try:
         with path.open("rb") as file:
             head = file.read(64)
         if head.startswith(b"PAR1"):
-            return REASON in pl.read_parquet_schema(path)
-        return head.removeprefix(b"\xef\xbb\xbf").startswith(f"{ROW},{REASON}".encode())
+            return FileFormat(format="parquet") if REASON in pl.read_parquet_schema(path) else None
     except (OSError, PolarsError):
-        return False
+        return None
+    known = head.removeprefix(b"\xef\xbb\xbf").startswith(f"{ROW},{REASON}".encode())
+    return FileFormat(format="csv") if known else None
 
 
 def _renumbered(raw: Raw) -> Raw:

@@ -9,7 +9,7 @@ import polars as pl
 from features.importing.infer import roles
 from features.importing.infer.facts import Facts, share
 from features.importing.infer.places import currency_column, say_currency, say_zone
-from features.importing.infer.proposal import Draft, Table, field_name
+from features.importing.infer.proposal import Draft, Table
 from features.importing.infer.roles import Found
 from features.importing.infer.signs import Money, money
 from features.importing.reasons import BUILT_IN
@@ -138,7 +138,7 @@ def _use_by_type(draft: Draft, table: Table, kind: Found, found: Money | None, k
         event = _WORDS.get(value.lower().strip(), "custom")
         event = event if found is not None or event not in ("order", "refund") else "custom"
         quoted = value.replace("'", "''")
-        reason = field_name(_slug(value), taken)
+        reason = _slug(value, taken)
         taken.add(reason)
         rule: dict[str, Any] = {"reason": reason, "when": f"{name} = '{quoted}'", "event": event}
         rule["one_per"] = key if event in ("order", "refund") else single
@@ -195,5 +195,7 @@ def _steady(each: Facts, who: Facts) -> float | None:
     return part if part >= 0.95 else None
 
 
-def _slug(value: str) -> str:
-    return "_".join("".join(each if each.isalnum() else " " for each in value.lower()).split()) or "other"
+def _slug(value: str, taken: set[str]) -> str:
+    """A reason's name that is not taken yet."""
+    name = "_".join("".join(each if each.isalnum() else " " for each in value.lower()).split()) or "other"
+    return next(each for n in range(len(taken) + 2) if (each := f"{name}_{n + 1}" if n else name) not in taken)

@@ -66,7 +66,7 @@ def _encoding(head: bytes) -> tuple[str, dict[str, str]]:
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start >= len(head) - 4:  # a character cut off by the end of what was read
+        if len(head) == _HEAD and error.start >= _HEAD - 4:  # a character cut off by the end of what was read
             return "utf8", {}
         text = mended(head)
         if text is not None and any(0xC3 <= each <= 0xF4 for each in head) and _some_utf8(head):
@@ -98,7 +98,7 @@ def _csv(lines: list[str], encoding: str, why: dict[str, str]) -> Sniffed:
     }
     rows = [row for each in lines if (row := _fields(each, sign)) is not None and len(row) == width]
     header: tuple[str, ...] = ()
-    if rows and not _is_header(rows):
+    if rows and lines[0] and len(_fields(lines[0], sign) or ()) == width and not _is_header(rows):
         header = tuple(f"column_{i + 1}" for i in range(width))
         why["header"] = f"its first line reads like any other: {', '.join(rows[0][:5])}"
     return Sniffed(FileFormat(format="csv", separator=sign, encoding=encoding, header=header), why)
