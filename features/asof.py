@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 __all__ = ["CHUNK_ROWS", "Labels", "Matches", "Table", "match"]
 
-CHUNK_ROWS = 1_048_576
-"""Rows of a table that are looked at together: with 15 float32 columns about 100 MB."""
+CHUNK_ROWS = 524_288
+"""Rows of a table that are looked at together: with 15 float32 columns about 50 MB."""
 
 Ints = NDArray[np.int64]
 
@@ -115,50 +115,17 @@ def _converted(ticks: Ints, unit: str, to: str) -> Ints:
     return np.asarray(np.clip(ticks, -(_ALWAYS // times), _ALWAYS // times) * times)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Matches:
-    """What m labels were given so far.
+    """What m labels were given.
 
     Attributes:
         values: [m] the columns of each label's row; nulls where nothing was found.
-        time: [m] its time, where nothing was found the least integer.
-        created: [m] its time of creation, where there is none the least integer.
+        found: [m] whether there is a row.
     """
 
     values: pl.DataFrame
-    time: Ints
-    created: Ints
-
-    @classmethod
-    def none(cls, empty: pl.DataFrame, count: int) -> Matches:
-        """Nothing found for any of `count` labels."""
-        return cls(empty.clear(count), np.full(count, _NEVER), np.full(count, _NEVER))
-
-    @property
-    def found(self) -> NDArray[np.bool_]:
-        """[m] whether a label was given a row."""
-        return np.asarray(self.time != _NEVER)
-
-    def offer(self, label: Ints, rows: pl.DataFrame, chunk: pl.DataFrame) -> None:
-        """Let rows of a chunk compete with what the labels hold; of equal rows the later one is taken.
-
-        Args:
-            label: [r] to which label each row is offered, at most one a label.
-            rows: [r] the row's number in the chunk, and its times.
-            chunk: has the columns of `values`.
-        """
-        row, time = rows[_ROW].to_numpy(), rows[_TIME].to_numpy()
-        created = rows[_CREATED].to_numpy() if _CREATED in rows.columns else np.zeros(len(row), np.int64)
-        wins = (time > self.time[label]) | ((time == self.time[label]) & (created >= self.created[label]))
-        label = label[wins]
-        first = not self.found.any()
-        self.time[label], self.created[label] = time[wins], created[wins]
-        place = np.full(len(self.time), -1) if first else np.arange(len(self.time))
-        place[label] = row[wins] if first else len(place) + np.arange(len(label))
-        chosen = pl.Series(place)
-        values = chunk.select(self.values.columns)
-        source = values if first else pl.concat([self.values, values[row[wins]]])
-        self.values = source.select(pl.all().gather(chosen.set(chosen < 0, None)))
+    found: NDArray[np.bool_]
 
 
 def match(
@@ -180,26 +147,71 @@ def match(
     ones the last that was read.
     """
     schema = table.rows.collect_schema()
-    empty = pl.DataFrame(schema={name: schema[name] for name in table.values})
-    matches = Matches.none(empty, labels.count)
-    if not len(labels.at):
-        return matches
-    units = [_unit(schema[name]) for name in (table.time, table.created) if name is not None]
-    unit = min(units, key=_NANOSECONDS.__getitem__)
-    asked = pl.DataFrame([pl.Series(_TIME, labels.latest(unit)), labels.code])
-    alive_from = labels.earliest(unit, ttl)
-    for chunk in _in_range(labels, table, schema[table.time], ttl).collect_batches(chunk_size=chunk_rows):
-        slim = _in_order(_slim(labels, table, chunk, unit))
-        if created_by_then and table.created is not None:
-            slim = _known_since(slim)
-        since_when = pl.col(_SINCE if _SINCE in slim.columns else _TIME).alias(_TIME)
-        from_then = slim.select(since_when, _CODE).with_row_index(_PLACE)
-        found = asked.join_asof(from_then, on=_TIME, by=_CODE, check_sortedness=False)[_PLACE]
-        label = found.is_not_null().arg_true().to_numpy()
-        offered = slim[found.drop_nulls()]
-        alive = offered[_TIME].to_numpy() >= alive_from[label]
-        matches.offer(labels.order[label[alive]], offered.filter(alive), chunk)
-    return matches
+    held = _Held(len(labels.at), pl.DataFrame(schema={name: schema[name] for name in table.values}))
+    if len(labels.at):
+        units = [_unit(schema[name]) for name in (table.time, table.created) if name is not None]
+        unit = min(units, key=_NANOSECONDS.__getitem__)
+        asked = pl.DataFrame([pl.Series(_TIME, labels.latest(unit)), labels.code])
+        alive_from = labels.earliest(unit, ttl)
+        for chunk in _in_range(labels, table, schema[table.time], ttl).collect_batches(chunk_size=chunk_rows):
+            slim = _in_order(_slim(labels, table, chunk, unit))
+            if created_by_then and table.created is not None:
+                slim = _known_since(slim)
+            held.offer(*_offered(asked, slim, alive_from), chunk)
+    return held.matches(labels)
+
+
+def _offered(asked: pl.DataFrame, slim: pl.DataFrame, alive_from: Ints) -> tuple[Ints, pl.DataFrame]:
+    """Places of the labels that a chunk has a row for, and those rows of `slim`."""
+    since = pl.col(_SINCE if _SINCE in slim.columns else _TIME).alias(_TIME)
+    rows = slim.select(since, _CODE).with_row_index(_PLACE)
+    found = asked.join_asof(rows, on=_TIME, by=_CODE, check_sortedness=False)[_PLACE]
+    place = found.is_not_null().arg_true().to_numpy()
+    offered = slim[found.drop_nulls()]
+    alive = offered[_TIME].to_numpy() >= alive_from[place]
+    return place[alive], offered.filter(alive)
+
+
+class _Held:
+    """The best row so far of each of n labels in the order of time."""
+
+    def __init__(self, count: int, empty: pl.DataFrame) -> None:
+        self.time = np.full(count, _NEVER)
+        self.created = np.full(count, _NEVER)
+        self.row = np.full(count, -1)
+        """[n] where a label's row is among those kept, or -1."""
+        self.kept = [empty]
+        self.height = 0
+
+    def offer(self, place: Ints, rows: pl.DataFrame, chunk: pl.DataFrame) -> None:
+        """Let rows of a chunk compete with those held; of equal rows the later one is taken.
+
+        Args:
+            place: [r] the label that each is offered to, at most one a label.
+            rows: [r] the row's number in the chunk, and its times.
+            chunk: has the columns that are kept.
+        """
+        row, time = rows[_ROW].to_numpy(), rows[_TIME].to_numpy()
+        created = rows[_CREATED].to_numpy() if _CREATED in rows.columns else np.zeros(len(row), np.int64)
+        wins = (time > self.time[place]) | ((time == self.time[place]) & (created >= self.created[place]))
+        place = place[wins]
+        self.time[place], self.created[place] = time[wins], created[wins]
+        # In the order of time, as rows mostly lie in the files: taking them is then kind to the processor's cache.
+        self.kept.append(chunk.select(self.kept[0].columns)[row[wins]])
+        self.row[place] = self.height + np.arange(len(place))
+        self.height += len(place)
+        if self.height > 2 * len(self.row):  # half of them, or more, were overtaken since
+            used = np.flatnonzero(self.row >= 0)
+            self.kept = [self.kept[0].clear(), pl.concat(self.kept)[self.row[used]]]
+            self.row[used], self.height = np.arange(len(used)), len(used)
+
+    def matches(self, labels: Labels) -> Matches:
+        """What is held, in the labels' own order."""
+        row = np.full(labels.count, -1)
+        row[labels.order] = self.row
+        chosen = pl.Series(row)
+        kept = pl.concat(self.kept, rechunk=True)
+        return Matches(kept.select(pl.all().gather(chosen.set(chosen < 0, None))), row >= 0)
 
 
 def _in_range(labels: Labels, table: Table, dtype: pl.DataType, ttl: timedelta | None) -> pl.LazyFrame:

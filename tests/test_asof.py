@@ -159,7 +159,8 @@ def test_a_table_far_larger_than_its_bound_takes_no_more_memory(tmp_path: Path) 
 
 def _peak_megabytes(folder: Path) -> float:
     script = """
-import resource, sys
+import sys
+from pathlib import Path
 import polars as pl
 from features.asof import Labels, Table, match
 from features.asof_files import ParquetTable
@@ -168,7 +169,7 @@ at = pl.Series([10**15] * 500, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
 names = tuple(f"x{i}" for i in range(30))
 found = match(Labels.of(keys, at), Table(ParquetTable(sys.argv[1]).scan(), ("key",), "time", names), chunk_rows=20_000)
 assert found.found.all() and found.values["x0"].min() == 99_500.0
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line) / 1024)
 """
     command = [sys.executable, "-c", script, str(folder)]
     return float(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
