@@ -169,7 +169,8 @@ at = pl.Series([10**15] * 500, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
 names = tuple(f"x{i}" for i in range(30))
 found = match(Labels.of(keys, at), Table(ParquetTable(sys.argv[1]).scan(), ("key",), "time", names), chunk_rows=20_000)
 assert found.found.all() and found.values["x0"].min() == 99_500.0
-print(next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line) / 1024)
+status = Path("/proc/self/status").read_text().splitlines()
+print(next(int(line.split()[1]) for line in status if "VmHWM" in line) / 1024)
 """
     command = [sys.executable, "-c", script, str(folder)]
     return float(subprocess.run(command, capture_output=True, check=True, text=True).stdout)

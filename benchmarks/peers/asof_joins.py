@@ -4,7 +4,8 @@ Feast's stores get the same call over the same files. The bare joins are one que
 makes them: DuckDB's `ASOF LEFT JOIN` on all its threads without keeping an order, fetched as Arrow; Polars'
 `join_asof` in one lazy query on its in-memory engine, which was faster here than its streaming one.
 
-`python -m benchmarks.peers.asof_joins WAY FOLDER` runs one in a process of its own and prints its peak memory in MB (Linux).
+`python -m benchmarks.peers.asof_joins WAY FOLDER` runs one in a process of its own; it prints rows, seconds and peak
+memory in MB (Linux).
 """
 
 from __future__ import annotations
