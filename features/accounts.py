@@ -8,6 +8,8 @@ from features.windows import known_from
 
 __all__ = ["accounts_named", "named"]
 
+_READ = ("customer_id", "account_id", "occurred_at", "received_at", "event_id")
+
 
 def named(events: pl.DataFrame) -> pl.DataFrame:
     """The events that name an account, as few of them as say the same: `customer_id`, `account_id`, times, `event_id`.
@@ -17,7 +19,6 @@ def named(events: pl.DataFrame) -> pl.DataFrame:
     naming = events.filter(pl.col("account_id").is_not_null())
     since = naming.group_by("customer_id", "account_id").agg(known_from().min().alias("received_at"))
     moved = since.filter(pl.col("customer_id").is_duplicated()).select("customer_id").unique()
-    columns = ("customer_id", "account_id", "occurred_at", "received_at", "event_id")
     stayed = since.join(moved, on="customer_id", how="anti").select(
         "customer_id",
         "account_id",
@@ -25,7 +26,7 @@ def named(events: pl.DataFrame) -> pl.DataFrame:
         received_at="received_at",
         event_id=pl.lit(None, pl.String),
     )
-    return pl.concat([stayed, naming.join(moved, on="customer_id", how="semi").select(columns)])
+    return pl.concat([stayed, naming.join(moved, on="customer_id", how="semi").select(_READ)])
 
 
 def accounts_named(events: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
@@ -34,7 +35,8 @@ def accounts_named(events: pl.DataFrame, spine: pl.DataFrame) -> pl.DataFrame:
     Those a person has left are among them: they have lost a contact, and their features change as well.
     """
     people = spine.select("customer_id", "as_of").unique()
-    said = named(events.join(people, on="customer_id", how="semi"))
+    naming = events.filter(pl.col("account_id").is_not_null()).select(_READ)
+    said = named(naming.join(people, on="customer_id", how="semi"))
     pairs = (
         said.group_by("customer_id", "account_id")
         .agg(known_from().min().alias("since"))

@@ -191,4 +191,5 @@ def _cut(rows: pl.DataFrame, counts: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _coded(frame: pl.DataFrame, codes: pl.DataFrame) -> pl.DataFrame:
-    return frame.join(codes, on="customer_id", how="inner").drop("customer_id").rename({"code": "customer_id"})
+    code = pl.col("customer_id").replace_strict(codes["customer_id"], codes["code"], default=None)
+    return frame.with_columns(code).filter(pl.col("customer_id").is_not_null())
