@@ -262,6 +262,7 @@ HALF = "customer,b\n" + "".join(f"{i % 5},{'2025-01-01' if i % 2 else 'soon'}\n"
             "no column reads as times",
         ),
         ("a,b,c\n" + "1,2\n" * 60 + "1,2,3\n" * 20, "most of its rows cannot be read: 60 ragged_row"),
+        ("y,z\n" + "".join(f"{i % 2},same\n" for i in range(50)), "no column can be a feature; z: it is always same"),
         ("lorem ipsum dolor\n" * 50, "no column"),
     ],
 )
@@ -283,6 +284,7 @@ def test_what_cannot_be_guessed_is_declined_with_reasons(tmp_path: Path, content
         ("a,b\n1,é\n".encode("utf-16"), {"encoding": "utf-16"}),
         (b"1,2\n3,4\n5,6\n", {"header": ("column_1", "column_2")}),
         (b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n', {"format": "ndjson"}),
+        (b"{a},{b}\n1,2\n", {"format": "csv", "separator": ","}),
     ],
 )
 def test_how_a_file_is_written_is_found_out(tmp_path: Path, content: bytes, form: dict[str, Any]) -> None:

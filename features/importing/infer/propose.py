@@ -92,7 +92,11 @@ def _draft(table: Table) -> Draft:
     if when is not None and who is not None:
         return draft_events(table, who, when)
     if label is not None:
-        return draft_snapshot(table, label)
+        draft = draft_snapshot(table, label)
+        if not any(each["type"] in ("number", "category") for each in draft.document.get("columns", {}).values()):
+            left_out = [f"{name}: {why}" for name, why in draft.document["excluded"].items()]
+            raise _declined([f"beside the outcome {label.facts.name} no column can be a feature", *left_out])
+        return draft
     alone = roles.customer(table, [when.facts.name] if when else [])
     if when is not None and alone is not None:
         return draft_events(table, alone, when)

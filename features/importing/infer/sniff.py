@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,7 @@ def sniff(path: Path) -> Sniffed:
         )
     lines = [each for each in text.splitlines() if each.strip()]
     lines = lines[:-1] if len(head) == _HEAD and len(lines) > 1 else lines  # the last one is cut off
-    if lines and lines[0].lstrip().startswith("{"):
+    if lines and re.match(r'\s*\{\s*["}]', lines[0]):
         return Sniffed(FileFormat(format="ndjson", encoding=encoding), why | {"format": "its lines are JSON objects"})
     return _csv(lines[:_LINES], encoding, why)
 
