@@ -39,7 +39,7 @@ from features.windows import known_from
 
 __all__ = ["Follower", "Pusher"]
 
-AT_ONCE = 1_000
+AT_ONCE = 2_000
 """Customers computed together."""
 READ_AT_ONCE, READ_A_TURN = 10_000, 100_000
 """Events read by one query, and before customers are computed again."""
@@ -202,24 +202,20 @@ class Follower:
     # -- computing -------------------------------------------------------------------------------------------------
 
     def _refresh(self, customers: Sequence[str], as_of: datetime) -> None:
+        """Compute and push; who cannot be computed is found by halves, and keeps nobody else waiting."""
         try:
             self._push(customers, as_of)
         except _AWAY:
             raise
-        except Exception:  # noqa: BLE001  found by customer below, where it is logged and counted
-            self._one_by_one(customers, as_of)
-
-    def _one_by_one(self, customers: Sequence[str], as_of: datetime) -> None:
-        """One customer whose history cannot be computed must not keep the others waiting."""
-        for each in customers:
-            try:
-                self._push([each], as_of)
-            except _AWAY:
-                raise
-            except Exception:  # noqa: BLE001  the edge of this thread
-                self.failures += 1
-                self._dealt_with([each])
-                _log.exception("the features of customer %r could not be computed", each)
+        except Exception:  # noqa: BLE001  the edge of this thread
+            if len(customers) > 1:
+                half = len(customers) // 2
+                self._refresh(customers[:half], as_of)
+                self._refresh(customers[half:], as_of)
+                return
+            self.failures += 1
+            self._dealt_with(customers)
+            _log.exception("the features of customer %r could not be computed", customers[0])
 
     def _push(self, customers: Sequence[str], as_of: datetime) -> None:
         spine = spine_of(customers, as_of)

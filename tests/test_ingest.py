@@ -305,9 +305,11 @@ def test_a_customer_who_cannot_be_computed_keeps_nobody_waiting(
             store.push(frames)
 
     with following(ledger, Picky(store)) as follower:
-        statuses(intake, [order(bad), order(good)])
+        others = [customer() for _ in range(9)]
+        statuses(intake, [order(who) for who in (*others[:5], bad, good, *others[5:])])
         assert caught_up(follower, ledger)
-    assert store.read_vectors([good], REFS).known[0]
+    assert store.read_vectors([good, *others], REFS).known.all()
+    assert not store.read_vectors([bad], REFS).known[0]
     assert follower.failures == 1
     assert bad in caplog.text
 
