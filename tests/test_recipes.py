@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.frames import EVENT_SCHEMA, to_events
-from features.importing.reasons import BUILT_IN
+from features.importing.reasons import BUILT_IN, CORRECTED
 from features.recipe import Imported, load_recipe, read, recipe_names
 
 SHOP = (Path(__file__).parent / "recipes" / "shop.yaml").read_text()
@@ -38,6 +39,22 @@ def test_recipe_loads_and_is_documented(name: str) -> None:
 def test_every_built_in_reason_is_documented() -> None:
     page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
     assert [reason for reason in BUILT_IN if f"| `{reason}` |" not in page] == []
+
+
+def test_every_correction_is_documented() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
+    assert [reason for reason in CORRECTED if f"| `{reason}` |" not in page] == []
+
+
+BLOCKS = re.findall(r"```yaml\n(.*?)```", (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
+def test_every_recipe_and_part_of_one_on_the_page_is_right(tmp_path: Path, block: str) -> None:
+    rest = SHOP.replace("file: {format: csv}\n", "") if block.startswith("file:") else SHOP
+    text = block if block.startswith("kind:") else rest + block
+    (tmp_path / "page.yaml").write_text(text)
+    assert load_recipe(tmp_path / "page.yaml").columns
 
 
 _CELLS = st.tuples(
