@@ -1,4 +1,4 @@
-"""Events by the hundred thousand into the ledger: as durable and as idempotent as one by one, without an object each."""
+"""Events by the hundred thousand into the ledger: durable and idempotent as one by one, without an object each."""
 
 from __future__ import annotations
 
