@@ -38,6 +38,7 @@ class ParquetTable:
             raise NotFound("holds no Parquet file", field="path", value=path, remedy="write features there first")
         self.schema = pq.read_schema(self.files[0])
         """Of the first file, with columns added that only later ones have, once they were asked for."""
+        self._grown = False
 
     def has(self, column: str) -> bool:
         """Whether any file has the column; where a file lacks it, it is missing in all its rows."""
@@ -46,7 +47,7 @@ class ParquetTable:
         for file in reversed(self.files[1:]):
             later = pq.read_schema(file)
             if column in later.names:
-                self.schema = self.schema.append(later.field(column))
+                self.schema, self._grown = self.schema.append(later.field(column)), True
                 return True
         return False
 
@@ -67,10 +68,9 @@ class ParquetTable:
 
     def scan(self) -> pl.LazyFrame:
         """All rows, file after file; integers and floats of narrower files are widened."""
-        grown = len(self.schema) > len(pq.read_schema(self.files[0]))
         return pl.scan_parquet(
             self.files,
-            schema=pl.from_arrow(self.schema.empty_table()).schema if grown else None,  # type: ignore[union-attr]
+            schema=pl.from_arrow(self.schema.empty_table()).schema if self._grown else None,  # type: ignore[union-attr]
             glob=False,
             hive_partitioning=any("=" in part for part in Path(self.files[0]).parts) or None,
             low_memory=True,

@@ -109,16 +109,14 @@ def feast_with(folder: Path, offline: str) -> Any:
 
 
 def definitions(folder: Path) -> list[Any]:
-    """Entities, views of one key, of two and of none, an on-demand view, a service that renames."""
-    # Feast's door
+    """Entities, views of one key, of two and of none, and what is derived of them."""
     import feast  # noqa: PLC0415
-    from feast import FeatureView, Field, FileSource, RequestSource, ValueType  # noqa: PLC0415
+    from feast import FeatureView, Field, FileSource, ValueType  # noqa: PLC0415
     from feast.data_format import ParquetFormat  # noqa: PLC0415
-    from feast.on_demand_feature_view import on_demand_feature_view  # noqa: PLC0415
     from feast.types import Array, Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp  # noqa: PLC0415
 
-    types = [Float32, Float64, Int32, Int64, Bool, String, UnixTimestamp, UnixTimestamp]
-    types += [Array(Float32), Array(Float32), Array(String)]
+    types = [Float32, Float64, Int32, Int64, Bool, String, UnixTimestamp, UnixTimestamp, *[Array(Float32)] * 2]
+    named = zip(("person", *SCALARS), (String, *types, Array(String)), strict=True)
     person = feast.Entity(name="person", join_keys=["person"], value_type=ValueType.STRING)
     shop = feast.Entity(name="shop", join_keys=["shop"], value_type=ValueType.INT64)
 
@@ -131,8 +129,7 @@ def definitions(folder: Path) -> list[Any]:
         name="scalars",
         entities=[person],
         ttl=3 * HOUR,
-        schema=[Field(name="person", dtype=String)]
-        + [Field(name=name, dtype=dtype) for name, dtype in zip(SCALARS, types, strict=True)],
+        schema=[Field(name=name, dtype=dtype) for name, dtype in named],
         source=source("scalars", timestamp_field="at", created_timestamp_column="written"),
     )
     visits = FeatureView(
@@ -149,6 +146,17 @@ def definitions(folder: Path) -> list[Any]:
         schema=[Field(name="i64", dtype=Int64)],
         source=source("world", timestamp_field="at"),
     )
+    return [person, shop, scalars, visits, world, *derived(scalars, visits)]
+
+
+def derived(scalars: Any, visits: Any) -> list[Any]:
+    """An on-demand view and a service that renames views and keys."""
+    # Feast's door
+    import feast  # noqa: PLC0415
+    from feast import Field, RequestSource  # noqa: PLC0415
+    from feast.on_demand_feature_view import on_demand_feature_view  # noqa: PLC0415
+    from feast.types import Float64, Int64  # noqa: PLC0415
+
     asked = RequestSource(name="asked", schema=[Field(name="n", dtype=Int64)])
 
     def summed(inputs: pd.DataFrame) -> pd.DataFrame:
@@ -166,7 +174,7 @@ def definitions(folder: Path) -> list[Any]:
             visits.with_name("nearby").with_join_key_map({"person": "friend", "shop": "near"}),
         ],
     )
-    return [person, shop, scalars, visits, world, on_demand(summed), friends]
+    return [on_demand(summed), friends]
 
 
 def example(view: str) -> pa.Table:

@@ -60,8 +60,7 @@ def trace(
 
     Args:
         events: everyone's; columns `features.frames.EVENT_SCHEMA`.
-        customer: an id.
-        as_of: the instant. Nothing that was received later has any part in the result but `later`.
+        as_of: nothing that was received later has any part in the result but `later`.
         views: those of `features/views`, if None.
         newest: how many events are left out in turn at most (`PAIRS` bounds them, too).
 
@@ -83,14 +82,9 @@ def trace(
         found.add(_World(theirs, spine, everyone, of_accounts, str(account)), "account", newest)
     later = own.filter((pl.col("occurred_at") < as_of) & (pl.col("received_at") > as_of))
     order = [f"{view.name}:{each.name}" for view in chosen.values() for each in view.features]
-    return Lineage(
-        as_of,
-        then,
-        _newest_first(later),
-        {ref: found.values.get(ref) for ref in order},
-        {ref: found.sources.get(ref, ()) for ref in order},
-        found.examined,
-    )
+    values = {ref: found.values.get(ref) for ref in order}
+    sources = {ref: found.sources.get(ref, ()) for ref in order}
+    return Lineage(as_of, then, _newest_first(later), values, sources, found.examined)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from feast.infra.offline_stores.ibis import offline_write_batch_ibis
 from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.on_demand_feature_view import OnDemandFeatureView
 from pydantic import PositiveInt
+from typing_extensions import override
 
 from features.asof import CHUNK_ROWS
 from features.asof_feast import check_names, columns_of, local_parquet, metadata_of, spine_of, view_of
@@ -57,6 +58,7 @@ class AsofOfflineStore(stock.DuckDBOfflineStore):  # type: ignore[misc]
     """Feast's DuckDB store, reading local Parquet through `features.asof`."""
 
     @staticmethod
+    @override
     def get_historical_features(
         config: Any,
         feature_views: list[Any],
@@ -78,30 +80,25 @@ class AsofOfflineStore(stock.DuckDBOfflineStore):  # type: ignore[misc]
             InvalidInput: the entity rows are no table, or lack a key of a view.
         """
         spine, at = spine_of(entity_df)
-        views = [view_of(each, feature_refs, full_feature_names, config) for each in feature_views]
+        full, created_by_then = full_feature_names, filter_by_created_timestamp
+        views = [view_of(each, feature_refs, full, config) for each in feature_views]
         readable = [each for each in views if each is not None]
         if len(readable) < len(views):
             return stock.DuckDBOfflineStore.get_historical_features(
-                config,
-                feature_views,
-                feature_refs,
-                spine.to_pandas(),
-                registry,
-                project,
-                full_feature_names,
-                filter_by_created_timestamp,
+                config, feature_views, feature_refs, spine.to_pandas(), registry, project, full, created_by_then
             )
         check_names(spine.column_names, readable)
-        created_by_then, bounds = filter_by_created_timestamp, config.offline_store.bounds
+        bounds = config.offline_store.bounds
         return AsofRetrievalJob(
             lambda: joined(spine, at, readable, bounds, created_by_then=created_by_then),
             config,
             on_demand=OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
-            full_feature_names=full_feature_names,
+            full_feature_names=full,
             metadata=metadata_of(spine, at, feature_refs),
         )
 
     @staticmethod
+    @override
     def pull_latest_from_table_or_query(
         config: Any,
         data_source: Any,
@@ -131,6 +128,7 @@ class AsofOfflineStore(stock.DuckDBOfflineStore):  # type: ignore[misc]
         return pulled(lambda: latest(columns, join_key_columns, names, start, end, bounds), columns, names, config)
 
     @staticmethod
+    @override
     def pull_all_from_table_or_query(
         config: Any,
         data_source: Any,
@@ -162,6 +160,7 @@ class AsofOfflineStore(stock.DuckDBOfflineStore):  # type: ignore[misc]
         )
 
     @staticmethod
+    @override
     def offline_write_batch(
         config: Any, feature_view: Any, table: pa.Table, progress: Callable[[int], Any] | None
     ) -> None:
@@ -179,6 +178,7 @@ class AsofOfflineStore(stock.DuckDBOfflineStore):  # type: ignore[misc]
             progress(table.num_rows)
 
     @staticmethod
+    @override
     def write_logged_features(
         config: Any, data: pa.Table | Path, source: Any, logging_config: Any, registry: Any
     ) -> None:

@@ -56,10 +56,8 @@ def _through_feast(folder: Path, offline: str) -> Callable[[], pl.DataFrame]:
         source = feast.FileSource(
             name=f"{name}_files", path=str(folder / name), timestamp_field=_AT, file_format=ParquetFormat()
         )
-        schema = [
-            feast.Field(name=_KEY, dtype=String),
-            *(feast.Field(name=each, dtype=Float32) for each in _names(name)),
-        ]
+        schema = [feast.Field(name=_KEY, dtype=String)]
+        schema += [feast.Field(name=each, dtype=Float32) for each in _names(name)]
         objects.append(feast.FeatureView(name=name, entities=[customer], ttl=TTL, schema=schema, source=source))
     registry = Path(tempfile.mkdtemp(dir=folder))
     config = {
