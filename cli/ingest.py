@@ -14,12 +14,12 @@ from typing import Annotated
 import typer
 
 from cli import console
-from features.follower import Follower
+from features.ingest.follower import Follower
+from features.ingest.streams import StreamConsumer
 from features.kernel.errors import Unavailable
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
 from features.packed.store import PackedStore
-from features.streams import StreamConsumer
 
 __all__ = ["run"]
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from features.intake import Intake
+from features.ingest.intake import Intake
 from serving.bundles import Models
 
 __all__ = ["Metrics"]

@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
 from decisioning.point import DecisionPoint, all_points
-from features.intake import Intake
+from features.ingest.intake import Intake
 from features.kernel.errors import KairosError
 from features.kernel.group_commit import GroupCommit
 from features.kernel.ledger import Ledger

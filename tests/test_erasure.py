@@ -29,8 +29,8 @@ from decisioning.verdict import verdict
 from features import erasure, history, offline_files
 from features.compute import all_views, compute
 from features.erasure import look, mentions
-from features.follower import Follower
 from features.frames import EVENT_SCHEMA, spine_of, to_events
+from features.ingest.follower import Follower
 from features.kernel import cursors, tables
 from features.kernel.clock import from_micros
 from features.kernel.erasure import erase, traces, unfinished, wipe

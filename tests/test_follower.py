@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import follower as module
-from features import tail as tail_module
 from features.compute import all_views, compute
-from features.follower import Follower
 from features.frames import EVENT_SCHEMA, events_frame, spine_of
+from features.ingest import follower as module
+from features.ingest import tail as tail_module
+from features.ingest.follower import Follower
+from features.ingest.tail import Tail
+from features.ingest.testing import caught_up, following
 from features.kernel import clock, cursors, erasure, tables
 from features.kernel.cursors import Cursor
 from features.kernel.events import Event
@@ -26,8 +28,6 @@ from features.kernel.ledger import Ledger
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings
 from features.packed.store import PackedStore
-from features.tail import Tail
-from features.testing import caught_up, following
 from serving.testing import MemoryStore
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)

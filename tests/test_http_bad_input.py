@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from features.compute import compute
-from features.follower import Follower
 from features.frames import events_frame, spine_of, to_events
+from features.ingest.follower import Follower
 from features.kernel.card import CardFeature, column_name
 from features.kernel.clock import now
 from features.kernel.errors import InvalidEvent

@@ -17,9 +17,10 @@ import pytest
 
 from features import history
 from features.compute import compute
-from features.follower import Follower
 from features.frames import events_frame, spine_of
-from features.intake import Intake
+from features.ingest.follower import Follower
+from features.ingest.intake import Intake
+from features.ingest.testing import caught_up, following
 from features.kernel import clock, tables
 from features.kernel.errors import Busy, InvalidInput, NotFound, Unavailable
 from features.kernel.events import Event
@@ -28,7 +29,6 @@ from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
 from features.packed.store import PackedStore
 from features.redis_server import RedisServer
-from features.testing import caught_up, following
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 REFS = ["orders:count_30d", "orders:revenue_30d", "orders:days_since_last", "profile:country"]

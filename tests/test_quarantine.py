@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from features.follower import Follower
+from features.ingest.follower import Follower
 from features.kernel import clock, quarantine, tables
 from features.kernel.events import Event
 from features.kernel.ledger import EVENT_COLUMNS, Ledger

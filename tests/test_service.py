@@ -24,6 +24,7 @@ import pytest
 from sqlalchemy import text as sql
 
 from decisioning.point import all_points
+from features.ingest.testing import following
 from features.kernel import tables
 from features.kernel.card import CandidateColumn, Candidates, CardFeature, column_name
 from features.kernel.clock import now
@@ -32,7 +33,6 @@ from features.kernel.ledger import Ledger
 from features.kernel.records import PolicyState, Score
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
-from features.testing import following
 from serving.app import create_app
 from serving.bundles import load_bundle
 from serving.score import Known, score

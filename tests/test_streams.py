@@ -21,6 +21,7 @@ import pytest
 import redis
 import redis.exceptions
 
+from features.ingest.streams import StreamConsumer, read_event
 from features.kernel import cursors, quarantine, tables
 from features.kernel.clock import now
 from features.kernel.cursors import Cursor
@@ -30,7 +31,6 @@ from features.kernel.settings import Settings
 from features.packed.store import PackedStore
 from features.redis_cluster import RedisCluster
 from features.redis_server import RedisServer
-from features.streams import StreamConsumer, read_event
 
 AT = "2026-01-31T12:00:00Z"
 _names = count()
@@ -171,7 +171,7 @@ _DYING = """
 import os, signal, sys, threading
 from contextlib import contextmanager
 from features.kernel.ledger import Ledger
-from features.streams import StreamConsumer
+from features.ingest.streams import StreamConsumer
 
 class Dying(Ledger):
     @contextmanager

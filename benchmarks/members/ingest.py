@@ -32,7 +32,9 @@ from benchmarks.peers.feast_push import FeastPush
 from benchmarks.peers.processes import peak_mb
 from features.compute import all_views, compute, population
 from features.frames import events_frame, spine_of, to_events
-from features.intake import Intake
+from features.ingest.intake import Intake
+from features.ingest.streams import read_event
+from features.ingest.tail import Tail
 from features.kernel import cursors, tables
 from features.kernel.clock import from_micros, now
 from features.kernel.group_commit import GroupCommit
@@ -44,8 +46,6 @@ from features.market import simulate
 from features.packed.store import PackedStore
 from features.population import months_of
 from features.redis_server import RedisServer
-from features.streams import read_event
-from features.tail import Tail
 
 __all__ = ["benchmark"]
 

@@ -28,13 +28,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from features.compute import compute, population
 from features.frames import events_frame, spine_of
+from features.ingest.tail import Tail
 from features.kernel import clock, cursors, tables
 from features.kernel.cursors import Cursor
 from features.kernel.erasure import unknown
 from features.kernel.errors import Unavailable
 from features.kernel.ledger import Ledger
 from features.population import months_of
-from features.tail import Tail
 from features.windows import known_from
 
 __all__ = ["Follower", "Pusher"]

@@ -27,7 +27,7 @@ import redis.exceptions
 from redis.cluster import RedisCluster
 from sqlalchemy.exc import DataError, IntegrityError
 
-from features.intake import Backlog
+from features.ingest.intake import Backlog
 from features.kernel import quarantine
 from features.kernel.clock import now
 from features.kernel.errors import InvalidEvent, Unavailable

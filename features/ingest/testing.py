@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from features.follower import Follower, Pusher
+from features.ingest.follower import Follower, Pusher
 from features.kernel import clock, tables
 from features.kernel.ledger import Ledger
 

@@ -1,0 +1,1 @@
+"""Events into the ledger, and from the ledger to fresh features: accepting is one thing, keeping fresh another."""
