@@ -236,8 +236,9 @@ def _in_order(slim: pl.DataFrame) -> pl.DataFrame:
     """By time, then time of creation, then as they were read; what lies so already is left as it is."""
     if _CREATED not in slim.columns:
         return slim if slim[_TIME].is_sorted() else slim.sort(_TIME, maintain_order=True)
-    time, created = np.diff(slim[_TIME].to_numpy()), np.diff(slim[_CREATED].to_numpy())
-    if ((time > 0) | ((time == 0) & (created >= 0))).all():
+    time, created = slim[_TIME].to_numpy(), slim[_CREATED].to_numpy()
+    later, same = time[1:] > time[:-1], time[1:] == time[:-1]  # not their differences: the least integer has none
+    if (later | (same & (created[1:] >= created[:-1]))).all():
         return slim
     return slim.sort(_TIME, _CREATED, maintain_order=True)
 
