@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine, text
 
 from features.redis_server import RedisServer
+
+settings.load_profile("ci")  # the same examples every time, here as in the gate
 
 if TYPE_CHECKING:
     from cli.demo.small import SmallLoop
