@@ -28,11 +28,11 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from pydantic import PositiveInt
 from typing_extensions import override
 
-from features.asof import CHUNK_ROWS
-from features.asof_feast import check_names, columns_of, local_parquet, metadata_of, spine_of, view_of
-from features.asof_files import add, write_whole
-from features.asof_job import AsofRetrievalJob, pulled
-from features.asof_read import Bounds, joined, latest, within
+from features.asof.files import add, write_whole
+from features.asof.job import AsofRetrievalJob, pulled
+from features.asof.join import CHUNK_ROWS
+from features.asof.read import Bounds, joined, latest, within
+from features.asof.sources import check_names, columns_of, local_parquet, metadata_of, spine_of, view_of
 
 __all__ = ["AsofOfflineStore", "AsofOfflineStoreConfig"]
 
@@ -55,7 +55,7 @@ class AsofOfflineStoreConfig(stock.DuckDBOfflineStoreConfig):  # type: ignore[mi
 
 
 class AsofOfflineStore(stock.DuckDBOfflineStore):  # type: ignore[misc]
-    """Feast's DuckDB store, reading local Parquet through `features.asof`."""
+    """Feast's DuckDB store, reading local Parquet through `features.asof.join`."""
 
     @staticmethod
     @override

@@ -15,9 +15,9 @@ from feast.infra.offline_stores.ibis import IbisRetrievalJob
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
 
-from features.asof_feast import local_parquet
-from features.asof_files import plain, write_whole
-from features.asof_read import Columns
+from features.asof.files import plain, write_whole
+from features.asof.read import Columns
+from features.asof.sources import local_parquet
 
 __all__ = ["AsofRetrievalJob", "pulled"]
 

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 import polars as pl
 import pyarrow as pa
 
-from features.asof import CHUNK_ROWS, Labels, Table, match
-from features.asof_files import ParquetTable, plain
+from features.asof.files import ParquetTable, plain
+from features.asof.join import CHUNK_ROWS, Labels, Table, match
 from features.kernel.errors import InvalidInput
 
 __all__ = ["Bounds", "Columns", "View", "joined", "latest", "within"]

@@ -1,4 +1,4 @@
-"""Feast's sources, views and entity rows as `features.asof_read` takes them. Only Feast's plugins import this."""
+"""Feast's sources, views and entity rows as `features.asof.read` takes them. Only Feast's plugins import this."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from feast.infra.offline_stores.file_source import FileSource
 from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 
-from features.asof_files import ParquetTable, plain_type
-from features.asof_read import Columns, View
+from features.asof.files import ParquetTable, plain_type
+from features.asof.read import Columns, View
 from features.kernel.clock import from_micros
 from features.kernel.errors import InvalidInput
 
