@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.asof import Labels, Table, match
-from features.asof_files import ParquetTable, add
+from features.asof.files import ParquetTable, add
+from features.asof.join import Labels, Table, match
 from features.kernel.errors import InvalidInput, NotFound
 
 HOUR = 3_600_000_000
@@ -101,6 +101,13 @@ def test_of_equal_rows_the_last_that_was_read_is_given_whatever_the_chunks() -> 
     assert [values(labels, rows, chunk_rows=size) for size in (1, 2, 3, 10)] == [[3]] * 4
 
 
+def test_a_missing_time_of_creation_is_before_every_other() -> None:
+    labels = Labels.of(pl.DataFrame({"key": ["a"]}), instants([9 * HOUR]))
+    for created, best in (([HOUR, None], 0), ([None, HOUR], 1), ([None, None], 1)):
+        rows = table({"key": ["a", "a"]}, instants([7 * HOUR] * 2), instants(created))
+        assert [values(labels, rows, chunk_rows=size) for size in (1, 2)] == [[best]] * 2
+
+
 def test_a_row_lives_from_its_own_instant_to_the_end_of_its_ttl_both_included() -> None:
     rows = table({"key": ["a"]}, instants([10 * HOUR]))
     asked = [10 * HOUR - 1, 10 * HOUR, 12 * HOUR, 12 * HOUR + 1]
@@ -162,8 +169,8 @@ def _peak_megabytes(folder: Path) -> float:
 import sys
 from pathlib import Path
 import polars as pl
-from features.asof import Labels, Table, match
-from features.asof_files import ParquetTable
+from features.asof.join import Labels, Table, match
+from features.asof.files import ParquetTable
 keys = pl.DataFrame({"key": [f"c{i}" for i in range(500)]})
 at = pl.Series([10**15] * 500, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
 names = tuple(f"x{i}" for i in range(30))

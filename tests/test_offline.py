@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.asof_testing import (
+from features.asof.testing import (
     SCALARS,
     START,
     Both,
@@ -288,3 +288,11 @@ def test_a_saved_dataset_is_kept_and_read_again(both: Both, tmp_path: Path, name
         assert kept.to_df()["i64"].dropna().tolist() == [value]
     with pytest.raises(SavedDatasetLocationAlreadyExists):
         job.persist(storage)
+
+
+def test_the_bench_compares_equal_answers_with_all_three_peers() -> None:
+    from benchmarks.members.asof import benchmark
+
+    found = benchmark.run(True)
+    assert [each.name for each in found] == ["asof_daily_feast", "asof_daily_duckdb", "asof_daily_polars"]
+    assert all(each.ratio > 0 for each in found)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.asof_testing import Both, at, both_in, feast_with, people, scalar_rows, stamps, visit_rows
+from features.asof.testing import Both, at, both_in, feast_with, people, scalar_rows, stamps, visit_rows
 from features.kernel.errors import InvalidInput, NotFound
 
 pytestmark = [
