@@ -141,7 +141,7 @@ class FeatureStore:
 
     def _read(self, keys: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
         """Features as of each row of `keys`, in its order, one column a feature named as it is referred to."""
-        entities = keys.rename({"as_of": EVENT_TIMESTAMP}).to_pandas()
+        entities = keys.rename({"as_of": EVENT_TIMESTAMP})  # the offline store takes a Polars frame as it is
         with _quiet(), self._applied():
             job = self._feast.get_historical_features(entities, features=list(wanted), full_feature_names=True)
             found = pl.DataFrame(job.to_arrow())
