@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -10,7 +9,8 @@ import polars as pl
 from cli.console import Step
 from cli.demo.world import World
 from features import history
-from features.frames import spine_of, to_events
+from features.frames import spine_of
+from features.importing import record as importing
 from features.kernel import cursors, tables
 from features.kernel.card import Cutoffs
 from features.kernel.cursors import Cursor
@@ -23,9 +23,8 @@ from training.pipeline import Trained
 from training.problem import Problem
 from training.problems import all_problems
 
-__all__ = ["Learnt", "compute_features", "learn_models", "materialise", "problems_of", "record", "record_events"]
+__all__ = ["Learnt", "compute_features", "learn_models", "materialise", "problems_of", "record"]
 
-_BATCH = 20_000
 
 Asked = list[tuple[Problem, Cutoffs | NotEnoughData]]
 """Each problem with the cutoffs at which it is asked, or with what the data lack for it."""
@@ -39,20 +38,11 @@ class Learnt:
     skipped: dict[str, str]
 
 
-def record_events(ledger: Ledger, events: pl.DataFrame, at: Step) -> Counter[str]:
-    """Append a frame of events to the ledger, in batches; how many got which receipt."""
-    found: Counter[str] = Counter()
-    for start in range(0, len(events), _BATCH):
-        found.update(each.status for each in ledger.append_events(list(to_events(events.slice(start, _BATCH)))))
-        at(min(start + _BATCH, len(events)), len(events))
-    return found
-
-
 def record(world: World, settings: Settings, ledger: Ledger, at: Step) -> None:
     """The world's events into the ledger and the columnar history."""
-    found = record_events(ledger, world.events, at)
+    found = importing.record(world.events, ledger, at)
     history.update(settings, ledger)
-    fates = ", ".join(f"{count:,} {status}" for status, count in found.items())
+    fates = ", ".join(f"{count:,} {status}" for status, count in found.items() if count)
     at.note = f"events of {world.events['customer_id'].n_unique():,} people: {fates}"
 
 
