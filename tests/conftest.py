@@ -33,6 +33,13 @@ def redis_url() -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture
+def own_redis_url() -> Iterator[str]:
+    """A `redis-server` of the test's own: nobody else's customers are in it."""
+    with RedisServer() as server:
+        yield server.url
+
+
 @pytest.fixture(scope="session")
 def loop(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> SmallLoop:
     """The demo's stations up to the service, on a small market. What a test adds to its home, others see."""

@@ -214,10 +214,10 @@ def test_side_by_side_are_the_values_of_each(market: pl.DataFrame) -> None:
 
 
 @pytest.mark.usefixtures("_time_stands_at_now")
-def test_what_is_served_is_compared_with_its_own_instant(market: pl.DataFrame, redis_url: str) -> None:
+def test_what_is_served_is_compared_with_its_own_instant(market: pl.DataFrame, own_redis_url: str) -> None:
     customer, stranger = busiest(market, 2)
     then = NOW - 3 * DAY
-    store = PackedStore.of(Settings(redis_url=redis_url))
+    store = PackedStore.of(Settings(redis_url=own_redis_url))
     store.push(compute(market, spine_of([customer], then), population(market, months_of(spine_of([customer], then)))))
     found = served(market, customer, store, all_views())
     assert not any(each.differs for each in found.values())

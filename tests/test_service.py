@@ -620,7 +620,7 @@ def test_probabilities_are_numbers_of_json(kairos: Running) -> None:
     assert np.isfinite(found["probability"]) and found["age_seconds"] is None
 
 
-def test_a_worker_that_has_answered_has_imported_no_heavy_library(tmp_path: Path, redis_url: str) -> None:
+def test_a_worker_that_has_answered_has_imported_no_heavy_library(tmp_path: Path, own_redis_url: str) -> None:
     """Packed vectors, a model's text and a card are all it needs: 200 MB and eight seconds less."""
     publish_all(Settings(home=tmp_path).models)
     code = """
@@ -639,7 +639,7 @@ with TestClient(create_app(Settings.from_env())) as client:
 heavy = {"feast", "mlflow", "lightgbm", "shap", "evidently", "optuna", "pandas", "sklearn", "pyarrow", "duckdb"}
 print(sorted(heavy & set(sys.modules)))
 """
-    env = bare_environment() | {"KAIROS_HOME": str(tmp_path), "KAIROS_REDIS_URL": redis_url}
+    env = bare_environment() | {"KAIROS_HOME": str(tmp_path), "KAIROS_REDIS_URL": own_redis_url}
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
     assert found.stdout.strip() == "[]", found.stderr
 
