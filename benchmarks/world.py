@@ -16,6 +16,7 @@ from features.redis_server import RedisServer
 from features.store import FeatureStore
 from serving.bundles import Bundle, load_bundle
 from training import bundle, cutoffs, dataset, pipeline
+from training.plan import Plan
 from training.problems import all_problems
 
 __all__ = ["PROBLEM", "World", "served_world"]
@@ -61,7 +62,7 @@ def served_world(people: int) -> Iterator[World]:
         store.backfill(market.events, dataset.spine([problem], market.events, [window]))
         store.backfill(market.events, spine_of(everyone, market.end))
         store.materialize(market.end)
-        trained = pipeline.train(problem, dataset.build(problem, market.events, store, window), settings, trials=1)
+        trained = pipeline.train(dataset.build(problem, market.events, store, window), settings, plan=Plan(trials=1))
         # Speed is measured here, not worth: a model of a market this small is served whatever the gates say.
         bundle.point(settings.models, problem.name, trained.card.version)
         known = store.read_vectors(everyone.to_list(), load_bundle(trained.bundle).refs).known

@@ -21,9 +21,10 @@ from features.kernel.settings import Settings, quiet_libraries
 from features.recipe import load_recipe, read
 from features.store import FeatureStore
 from training import cutoffs, dataset, pipeline
-from training.pipeline import Trained
+from training.plan import TRIALS, Plan
 from training.problem import Problem
 from training.problems import all_problems
+from training.register import Trained
 from training.snapshot import from_snapshot
 from training.trainingset import TrainingSet
 
@@ -34,7 +35,7 @@ _ALL = "all"
 
 def run(
     problem: Annotated[str, typer.Argument(help="The problem, or all of them: 'all'.")],
-    trials: Annotated[int, typer.Option(min=0, help="Tuning trials beyond the defaults.")] = pipeline.TRIALS,
+    trials: Annotated[int, typer.Option(min=0, help="Tuning trials beyond the defaults.")] = TRIALS,
     days: Annotated[int, typer.Option(min=0, help="Another horizon than the problem's own, in days.")] = 0,
     data: Annotated[Path | None, typer.Option(help="Learn from this table of labelled snapshots instead.")] = None,
     recipe: Annotated[str, typer.Option(help="How to read that table: a recipe's name or a YAML file.")] = "",
@@ -66,7 +67,7 @@ def run(
             skipped[asked.name] = str(found)
             continue
         with console.step(f"Train {asked.name}") as at:
-            trained.append(pipeline.train(asked, found, settings, trials=trials, progress=_shown(at)))
+            trained.append(pipeline.train(found, settings, plan=Plan(trials=trials), progress=_shown(at)))
             at.note = f"{sum(trained[-1].card.rows.values()):,} rows, version {trained[-1].card.version}"
     _report(trained, skipped, as_json=as_json)
     if not trained:

@@ -293,7 +293,7 @@ class ModelOut(BaseModel):
     question: str
     headline: str
     horizon_days: int
-    base_rate: float
+    prior: float
     metrics: list[MetricOut]
     trained_at: datetime
     fault: str | None = Field(default=None, description="why a newer model is not served")

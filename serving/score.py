@@ -115,12 +115,12 @@ def matrix(bundle: Bundle, rows: Sequence[Mapping[str, Value]]) -> Floats:
 def calibrate(bundle: Bundle, raw: Floats) -> Floats:
     """Raw log-odds to probability: linear between the card's knots, constant beyond them."""
     knots = bundle.card.calibration
-    return np.interp(raw, knots.log_odds, knots.probability)
+    return np.interp(raw, knots.raw, knots.value)
 
 
 def score(bundle: Bundle, known: Sequence[Known]) -> list[Scored]:
     """Score each customer, in order; those on `prior`, and all where the model is broken, get the base rate."""
-    answers: list[Scored] = [Scored(bundle.card.base_rate, "prior", each.age_seconds) for each in known]
+    answers: list[Scored] = [Scored(bundle.card.prior, "prior", each.age_seconds) for each in known]
     scorable = [i for i, each in enumerate(known) if each.rung != "prior"]
     if bundle.booster is None or not scorable:
         return answers

@@ -110,10 +110,8 @@ def simple_card(problem: str, refs: Sequence[str], text: bytes, **other: Any) ->
         headline="made for a test",
         horizon_days=30,
         features=tuple(CardFeature(ref=ref, dtype="float32") for ref in refs),
-        calibration=Calibration(
-            method="logistic", log_odds=(-4.0, 0.0, 4.0), probability=(0.02, 0.4, 0.95), largest_error=0.01
-        ),
-        base_rate=0.3,
+        calibration=Calibration(method="logistic", raw=(-4.0, 0.0, 4.0), value=(0.02, 0.4, 0.95), largest_error=0.01),
+        prior=0.3,
         default_features=dict.fromkeys(refs, 0.0),
         metrics=(),
         baseline="none",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from features.kernel.card import Calibration
 from features.kernel.seeds import generator
 from training import calibrate
-from training.metrics import Sorted
+from training.evaluation.figures import Sorted
 
 Floats = NDArray[np.float64]
 
@@ -37,9 +37,9 @@ def test_knots_rise_strictly_inside_zero_and_one(seed: int, n: int, slope: float
     y[:2] = 0, 1
     raw = slope * (z.round(0) if coarse else z)
     found = calibrate.fit(raw, y)
-    assert np.all(np.diff(found.log_odds) > 0) and np.all(np.diff(found.probability) > 0)
-    assert len(found.log_odds) == len(found.probability) >= 2
-    assert found.probability[0] > 0 and found.probability[-1] < 1
+    assert np.all(np.diff(found.raw) > 0) and np.all(np.diff(found.value) > 0)
+    assert len(found.raw) == len(found.value) >= 2
+    assert found.value[0] > 0 and found.value[-1] < 1
     grid = calibrate.apply(found, np.linspace(raw.min() - 5, raw.max() + 5, 500))
     assert np.all(np.diff(grid) >= 0)
 
@@ -78,10 +78,10 @@ def test_ranking_survives() -> None:
 def test_a_model_that_ranks_backwards_is_not_turned_round() -> None:
     raw, y, _ = simulated(700, 1.0, "backwards")
     found = calibrate.fit(-raw, y)
-    assert np.ptp(found.probability) < 0.01
-    assert np.mean(found.probability) == pytest.approx(y.mean(), abs=0.01)
+    assert np.ptp(found.value) < 0.01
+    assert np.mean(found.value) == pytest.approx(y.mean(), abs=0.01)
 
 
 def test_beyond_the_knots_it_stays_as_it_is() -> None:
-    found = Calibration(method="platt", log_odds=(-1.0, 1.0), probability=(0.2, 0.6), largest_error=0.0)
+    found = Calibration(method="platt", raw=(-1.0, 1.0), value=(0.2, 0.6), largest_error=0.0)
     assert calibrate.apply(found, np.array([-9.0, -1.0, 0.0, 1.0, 9.0])) == pytest.approx([0.2, 0.2, 0.4, 0.6, 0.6])

@@ -139,8 +139,8 @@ def model_card() -> cards.Card:
     )
     return cards.Card(
         problem="churn", version="1-abc", kind="binary", source="store", question="?", headline="!", horizon_days=90,
-        features=features, base_rate=0.1, default_features={}, metrics=(), baseline="",
-        calibration=cards.Calibration(method="isotonic", log_odds=(0.0,), probability=(0.1,), largest_error=0.0),
+        features=features, prior=0.1, default_features={}, metrics=(), baseline="",
+        calibration=cards.Calibration(method="isotonic", raw=(0.0,), value=(0.1,), largest_error=0.0),
         cutoffs=cards.Cutoffs(train=(), validation=(), test=()), rows={}, data_hash="", membership_hash="",
         model_sha256="", trained_at=START,
     )  # fmt: skip

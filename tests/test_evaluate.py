@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from features.kernel.seeds import generator
-from training.evaluate import evaluate
-from training.metrics import HIGHER_IS_BETTER, Sorted
+from training.evaluation.binary import evaluate
+from training.evaluation.figures import HIGHER_IS_BETTER, Sorted
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from features.kernel.seeds import generator
-from training.evaluate import evaluate
+from training.evaluation.binary import evaluate
 from training.gate import Evidence, Finding, Gate, does_not_apply
 from training.gates import all_gates, judge
 from training.synthetic import Synthetic, draw

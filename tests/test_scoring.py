@@ -112,7 +112,7 @@ def test_calibration_interpolates_the_cards_knots(bundle: Bundle) -> None:
     assert bundle.booster
     rows = [{REFS[0]: float(i), REFS[1]: float(i), REFS[2]: "DE"} for i in range(6)]
     knots = bundle.card.calibration
-    expected = np.interp(bundle.booster.raw(matrix(bundle, rows)), knots.log_odds, knots.probability)
+    expected = np.interp(bundle.booster.raw(matrix(bundle, rows)), knots.raw, knots.value)
     assert [each.probability for each in score(bundle, [Known("fresh", row) for row in rows])] == expected.tolist()
     assert len(set(expected.tolist())) > 2
 
@@ -124,10 +124,10 @@ def test_every_candidate_is_scored(hours: Bundle) -> None:
     found = score(hours, [Known("fresh", values), Known("prior", {}), Known("fresh", {})])
     rows = np.column_stack([np.full(168, 3.0), rates, np.arange(168.0)])
     knots = hours.card.calibration
-    expected = np.interp(hours.booster.raw(rows), knots.log_odds, knots.probability)
+    expected = np.interp(hours.booster.raw(rows), knots.raw, knots.value)
     assert found[0].candidates is not None and np.array_equal(found[0].candidates, expected)
     assert found[0].best == int(expected.argmax()) and found[0].probability == expected.max()
-    assert found[1].rung == "prior" and found[1].best is None and found[1].probability == hours.card.base_rate
+    assert found[1].rung == "prior" and found[1].best is None and found[1].probability == hours.card.prior
     assert found[2].best is not None
 
 
@@ -162,12 +162,12 @@ def test_without_a_store_the_base_rate_is_answered(bundle: Bundle, away: bool) -
     store = MemoryStore()
     store.away = away
     known = look_up(store if away else None, ["c1", "c2"], bundle.refs, DEFAULTS, DAY)
-    assert [(each.rung, each.probability) for each in score(bundle, known)] == [("prior", bundle.card.base_rate)] * 2
+    assert [(each.rung, each.probability) for each in score(bundle, known)] == [("prior", bundle.card.prior)] * 2
 
 
 def test_without_a_model_the_base_rate_is_answered(bundle: Bundle) -> None:
     [found] = score(dataclasses.replace(bundle, booster=None), [Known("fresh", DEFAULTS)])
-    assert (found.rung, found.probability) == ("prior", bundle.card.base_rate)
+    assert (found.rung, found.probability) == ("prior", bundle.card.prior)
 
 
 # -- explanations ------------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_with_a_good_card_alone_the_prior_serves(text: bytes, tmp_path: Path) ->
     models = Models(tmp_path)
     models.refresh()
     [found] = score(models.get("churn"), [Known("fresh", DEFAULTS)])
-    assert (found.rung, found.probability) == ("prior", models.get("churn").card.base_rate)
+    assert (found.rung, found.probability) == ("prior", models.get("churn").card.prior)
 
 
 def test_an_unknown_problem_is_answered_with_those_there_are(text: bytes, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from features.kernel.settings import Settings, quiet_libraries
 from training import bundle, membership, pipeline, track
 from training.gate import Finding
 from training.pipeline import Trained
+from training.plan import Plan
 from training.synthetic import draw
 from training.trainingset import TrainingSet
 
@@ -41,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def trained(data: TrainingSet, home: Settings) -> Trained:
-    return pipeline.train(data.problem, data, home, trials=1)
+    return pipeline.train(data, home, plan=Plan(trials=1))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def refused(data: TrainingSet, home: Settings, trained: Trained) -> Trained:
         name: dataclasses.replace(split, y=generator("noise", name).permutation(split.y))
         for name, split in data.splits.items()
     }
-    return pipeline.train(data.problem, dataclasses.replace(data, **noise), home, trials=0)
+    return pipeline.train(dataclasses.replace(data, **noise), home, plan=Plan(trials=0))
 
 
 @pytest.fixture
@@ -171,7 +172,7 @@ def test_no_champion_yet_says_what_to_do(tmp_path: Path) -> None:
 def test_what_cannot_be_learnt_leaves_nothing_behind(data: TrainingSet, tmp_path: Path) -> None:
     one_class = dataclasses.replace(data, test=dataclasses.replace(data.test, y=np.zeros(len(data.test))))
     with pytest.raises(NotEnoughData, match="synthetic: the test split holds 0 positive"):
-        pipeline.train(data.problem, one_class, Settings(home=tmp_path), trials=0)
+        pipeline.train(one_class, Settings(home=tmp_path), plan=Plan(trials=0))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,7 +183,7 @@ def test_a_run_that_fails_is_closed_as_failed(
     (tmp_path / "models").touch()
     elsewhere = dataclasses.replace(home, home=tmp_path, mlflow_uri=home.tracking_uri)
     with pytest.raises(OSError, match="models"):
-        pipeline.train(data.problem, data, elsewhere, trials=0)
+        pipeline.train(data, elsewhere, plan=Plan(trials=0))
     runs = client.search_runs([client.get_run(trained.run_id).info.experiment_id])
     assert [each.info.status for each in runs][:2] == ["FAILED", "FINISHED"]
     champion = client.get_model_version_by_alias(track.model_name("synthetic"), track.CHAMPION)
@@ -212,13 +213,13 @@ def test_under_mlflow_run_its_own_run_and_store_are_used(
     settings = Settings(home=tmp_path / "ours", mlflow_uri=f"sqlite:///{tmp_path / 'ours.sqlite'}")
 
     monkeypatch.setenv("MLFLOW_RUN_ID", parent.info.run_id)
-    trained = pipeline.train(data.problem, data, settings, trials=0)
+    trained = pipeline.train(data, settings, plan=Plan(trials=0))
     assert trained.run_id == parent.info.run_id
     assert theirs.get_run(trained.run_id).data.metrics["auc"] == trained.card.metric("auc").value
     assert theirs.get_run(trained.run_id).info.status == "RUNNING", "MLflow ends its own run"
 
     monkeypatch.setenv("MLFLOW_RUN_ID", everything.info.run_id)
-    child = theirs.get_run(pipeline.train(data.problem, data, settings, trials=0).run_id)
+    child = theirs.get_run(pipeline.train(data, settings, plan=Plan(trials=0)).run_id)
     assert child.data.tags["mlflow.parentRunId"] == everything.info.run_id and child.info.status == "FINISHED"
     assert os.environ["MLFLOW_TRACKING_URI"] == uri
     assert not (tmp_path / "ours.sqlite").exists()

@@ -22,6 +22,8 @@ from serving.bundles import load_bundle
 from serving.score import Known, score
 from training import calibrate, cutoffs, dataset, pipeline, tune
 from training.booster import DEFAULTS, Trainer, load
+from training.kinds import binary
+from training.plan import Plan
 from training.problems import all_problems
 from training.synthetic import Synthetic, draw
 from training.testing import Computed
@@ -49,18 +51,18 @@ def made() -> Synthetic:
 
 @pytest.fixture(scope="module")
 def found(made: Synthetic) -> pipeline.Fitted:
-    return pipeline.fit(made.data, trials=3)
+    return pipeline.fit(made.data, plan=Plan(trials=3))
 
 
 # -- models ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_data_give_the_same_model_and_card(made: Synthetic, found: pipeline.Fitted) -> None:
-    again = pipeline.fit(draw(generator("training"), 1200).data, trials=3)
+    again = pipeline.fit(draw(generator("training"), 1200).data, plan=Plan(trials=3))
     assert again.model == found.model and again.card.model_sha256 == found.card.model_sha256
     assert dataclasses.replace(again, card=found.card, data=found.data).evaluation.metrics == found.card.metrics
     assert again.card.calibration == found.card.calibration
-    other = pipeline.fit(draw(generator("another"), 1200).data, trials=0)
+    other = pipeline.fit(draw(generator("another"), 1200).data, plan=Plan(trials=0))
     assert other.card.data_hash != found.card.data_hash and other.model.sha256 != found.model.sha256
 
 
@@ -75,13 +77,13 @@ def test_it_comes_close_to_the_truth(made: Synthetic, found: pipeline.Fitted) ->
 
 
 def test_tuning_is_never_worse_than_the_defaults_on_validation(made: Synthetic) -> None:
-    trainer = Trainer(made.data)
+    trainer = Trainer(made.data, binary.kind.objective)
     told: list[tuple[int, int]] = []
-    best = tune.search(trainer, 4, lambda done, of: told.append((done, of)))
+    best = tune.search(trainer, Plan(trials=4), lambda done, of: told.append((done, of)))
     default = trainer.fit(DEFAULTS)
     assert best.validation_loss <= default.validation_loss
     assert told == [(i, 5) for i in range(1, 6)]
-    assert tune.search(trainer, 0, lambda done, of: None) == default
+    assert tune.search(trainer, Plan(trials=0), lambda done, of: None) == default
 
 
 def test_out_of_fold_scores_come_from_models_that_do_not_know_the_person() -> None:
@@ -93,7 +95,7 @@ def test_out_of_fold_scores_come_from_models_that_do_not_know_the_person() -> No
     x = data.train.x.copy()
     x[:, 0] = tell  # a number that is each person's own
     learnable = dataclasses.replace(data, train=dataclasses.replace(data.train, x=x, y=loyal.astype(float)))
-    trainer = Trainer(learnable)
+    trainer = Trainer(learnable, binary.kind.objective)
     parameters = {**DEFAULTS, "num_leaves": 63, "min_data_in_leaf": 2, "feature_fraction": 1.0}
     model = dataclasses.replace(trainer.fit(parameters), rounds=60)
     assert roc_auc_score(loyal, trainer.fit(parameters, rounds=60).raw(x)) > 0.55
@@ -102,7 +104,7 @@ def test_out_of_fold_scores_come_from_models_that_do_not_know_the_person() -> No
 
 def test_known_directions_are_kept(made: Synthetic) -> None:
     problem = dataclasses.replace(made.data.problem, monotone={"x:a": 1})
-    model = Trainer(dataclasses.replace(made.data, problem=problem)).fit(DEFAULTS)
+    model = Trainer(dataclasses.replace(made.data, problem=problem), binary.kind.objective).fit(DEFAULTS)
     rows = np.repeat(made.data.test.x[:50], 40, axis=0)
     rows[:, 0] = np.tile(np.linspace(-3, 3, 40), 50)
     assert np.all(np.diff(model.raw(rows).reshape(50, 40), axis=1) >= 0)
@@ -122,9 +124,9 @@ def test_what_is_no_model_is_refused() -> None:
 def test_serving_answers_from_text_and_card_what_training_found(name: str, market: Market, tmp_path: Path) -> None:
     """The bundle alone, through LightGBM's C API, gives the very probabilities of the trained object."""
     data = training_set(name, market.events, market)
-    trained = pipeline.train(data.problem, data, Settings(home=tmp_path), trials=0)
+    trained = pipeline.train(data, Settings(home=tmp_path), plan=Plan(trials=0))
     served = load_bundle(trained.bundle)
-    model = pipeline.fit(data, trials=0).model
+    model = pipeline.fit(data, plan=Plan(trials=0)).model
     people = dict.fromkeys(zip(data.test.person[-300:].tolist(), data.test.as_of[-300:].tolist(), strict=True))
     spine = pl.DataFrame(list(people), schema={"customer_id": pl.String, "as_of": pl.Datetime("us")}, orient="row")
     spine = spine.with_columns(pl.col("as_of").dt.replace_time_zone("UTC"))
@@ -147,7 +149,7 @@ def test_every_problem_of_the_market_is_learnt_and_its_truth_is_not_beaten(marke
     truth = market.truth.purchase_probability
     for name in all_problems():
         data = training_set(name, market.events, market)
-        found = pipeline.fit(data, trials=0)
+        found = pipeline.fit(data, plan=Plan(trials=0))
         auc = found.card.metric("auc")
         assert auc.low > 0.5, name
         assert found.findings[-1].outcome == "passed", "time order"

@@ -9,6 +9,7 @@ the card's order, C-contiguous.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from training.trainingset import Split, TrainingSet
 __all__ = ["DEFAULTS", "Model", "Trainer", "load"]
 
 Floats = NDArray[np.float64]
+Matrix = NDArray[np.float32] | NDArray[np.float64]
 
 DEFAULTS: dict[str, float | int] = {
     "learning_rate": 0.05,
@@ -34,8 +36,6 @@ DEFAULTS: dict[str, float | int] = {
 """What is good on most customer tables of this size; tuning starts from here."""
 
 _FIXED: dict[str, Any] = {
-    "objective": "binary",
-    "metric": "binary_logloss",
     "deterministic": True,
     "force_row_wise": True,
     "num_threads": 1,
@@ -65,30 +65,36 @@ class Model:
         """SHA-256 of the text as UTF-8: of the file `model.txt`."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def raw(self, x: Floats) -> Floats:
-        """Raw log-odds [n] of rows [n, k]."""
+    def raw(self, x: Matrix) -> Floats:
+        """Raw scores [n] (log-odds of a binary model) of rows [n, k]."""
         return _predict(load(self.text), x, raw_score=True)
 
-    def contributions(self, x: Floats) -> Floats:
+    def contributions(self, x: Matrix) -> Floats:
         """SHAP values [n, k + 1] of rows [n, k]; the last column is the expected raw log-odds; rows sum to `raw`."""
         return _predict(load(self.text), x, pred_contrib=True)
 
 
 class Trainer:
-    """Fits models with various parameters on one training set, whose rows are binned once."""
+    """Fits models with various parameters on one training set, whose rows are binned once.
 
-    def __init__(self, data: TrainingSet) -> None:
+    Args:
+        data: what is fitted; `y` and `weight` are those of the kind's `learning` set.
+        objective: LightGBM's `objective` and the `metric` to stop early on.
+    """
+
+    def __init__(self, data: TrainingSet, objective: Mapping[str, Any]) -> None:
         import lightgbm  # noqa: PLC0415
 
         self._lightgbm = lightgbm
         self._data = data
+        self._fixed = {**_FIXED, **objective}
         self._train = self._dataset(data.train)
         self._validation = self._dataset(data.validation, self._train)
 
     def fit(self, parameters: dict[str, float | int], *, rounds: int = _MOST_ROUNDS) -> Model:
         """Fit with early stopping on the validation split's log-loss; the same data and parameters, the same text."""
         booster = self._lightgbm.train(
-            {**_FIXED, **parameters, **self._monotone()},
+            {**self._fixed, **parameters, **self._monotone()},
             self._train,
             num_boost_round=rounds,
             valid_sets=[self._validation],
@@ -98,7 +104,7 @@ class Trainer:
             text=booster.model_to_string(num_iteration=booster.best_iteration),
             parameters=dict(parameters),
             rounds=int(booster.best_iteration),
-            validation_loss=float(booster.best_score["valid_0"]["binary_logloss"]),
+            validation_loss=float(next(iter(booster.best_score["valid_0"].values()))),
         )
 
     def out_of_fold(self, model: Model) -> Floats:
@@ -110,7 +116,7 @@ class Trainer:
             if not out.any():
                 continue
             booster = self._lightgbm.train(
-                {**_FIXED, **model.parameters, **self._monotone()},
+                {**self._fixed, **model.parameters, **self._monotone()},
                 self._train.subset(np.flatnonzero(~out).tolist()),
                 num_boost_round=model.rounds,
             )
@@ -125,10 +131,11 @@ class Trainer:
         return self._lightgbm.Dataset(
             split.x,
             label=split.y,
+            weight=split.weight,
             reference=reference,
             feature_name=self._data.columns,
             categorical_feature=self._data.categories,
-            params=_FIXED,
+            params=self._fixed,
             free_raw_data=False,
         ).construct()
 
@@ -147,5 +154,5 @@ def load(text: str) -> Any:
         raise InvalidInput(f"is no LightGBM model: {error}", field="model.txt", remedy="train again") from error
 
 
-def _predict(booster: Any, x: Floats, **what: bool) -> Floats:
+def _predict(booster: Any, x: Matrix, **what: bool) -> Floats:
     return np.asarray(booster.predict(np.ascontiguousarray(x), num_threads=1, **what), dtype=np.float64)

@@ -40,15 +40,15 @@ def fit(raw: Floats, y: Floats) -> Calibration:
     knots, probability = _platt(raw, slope, intercept) if few else _isotonic(raw, y, slope)
     return Calibration(
         method="platt" if few else "isotonic",
-        log_odds=tuple(knots.tolist()),
-        probability=tuple(probability.tolist()),
+        raw=tuple(knots.tolist()),
+        value=tuple(probability.tolist()),
         largest_error=float("nan"),
     )
 
 
 def apply(calibration: Calibration, raw: Floats) -> Floats:
-    """Probabilities [n] of raw log-odds [n]: linear between knots, constant beyond them."""
-    return np.interp(raw, calibration.log_odds, calibration.probability)
+    """Answers [n] (probabilities, amounts) of raw scores [n]: linear between knots, constant beyond them."""
+    return np.interp(raw, calibration.raw, calibration.value)
 
 
 def _sigmoid(raw: Floats, y: Floats) -> tuple[float, float]:

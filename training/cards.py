@@ -11,7 +11,7 @@ from features.kernel.card import Calibration, Card
 from features.kernel.seeds import generator
 from training import baseline
 from training.booster import Model
-from training.evaluate import Evaluation
+from training.evaluation.result import Evaluation
 from training.trainingset import TrainingSet, decode
 
 __all__ = ["headline", "reference", "write"]
@@ -39,7 +39,13 @@ def write(
         features=data.features,
         candidates=data.candidates,
         calibration=calibration,
-        base_rate=float(data.train.y.mean()),
+        prior=float(data.train.y.mean()),
+        unit=problem.unit,
+        split=data.split,
+        limits=data.limits,
+        columns=data.refused,
+        parameters=dict(model.parameters),
+        rounds=model.rounds,
         default_features=data.defaults,
         metrics=evaluation.metrics,
         baseline=baseline.describe(data),
@@ -59,7 +65,7 @@ def headline(evaluation: Evaluation) -> str:
 
 def _weakness(evaluation: Evaluation) -> str:
     gain, error = evaluation.gain, evaluation.largest_error
-    top = evaluation.metric("lift_top_decile").value * evaluation.base_rate
+    top = evaluation.metric("lift_top_decile").value * evaluation.mean
     if gain.low <= 0:
         return (
             f"Not shown to beat its baseline ({gain.name} {gain.value:+.3f}, 95 % {gain.low:+.3f} to {gain.high:+.3f})"

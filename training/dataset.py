@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from training.trainingset import Split, TrainingSet, encode
 __all__ = ["Historical", "assemble", "build", "observed_until", "references", "spine"]
 
 MOST_CATEGORIES = 100
+_GROUP = "group:"
 _KEYS = ["customer_id", "as_of"]
 _INSTANT = pl.Datetime("us", "UTC")
 
@@ -58,7 +60,7 @@ def build(problem: Problem, events: pl.DataFrame, store: Historical, cutoffs: Cu
     _require_features(problem, values, wanted)
     rows = rows.join(values, on=_KEYS, how="left", maintain_order="left")
     described = _described(references(problem))
-    return assemble(problem, rows, described, cutoffs, until).check()
+    return assemble(problem, rows, described, cutoffs, until)
 
 
 def spine(problems: Iterable[Problem], events: pl.DataFrame, cutoffs: Iterable[Cutoffs]) -> pl.DataFrame:
@@ -99,32 +101,55 @@ def references(problem: Problem) -> tuple[str, ...]:
 def assemble(
     problem: Problem, rows: pl.DataFrame, features: tuple[CardFeature, ...], cutoffs: Cutoffs, until: datetime
 ) -> TrainingSet:
-    """Matrices from labelled rows: `split`, `customer_id`, `as_of`, `label`, `candidate` if any, feature columns."""
+    """Matrices from labelled rows: `split`, `customer_id`, `as_of`, `label`, feature columns by `column_name`.
+
+    Where the problem has them, further `candidate`, `weight`, `arm`, `propensity`, and `group:<attribute>` (text) of
+    each sensitive attribute.
+    """
     train = rows.filter(pl.col("split") == "train")
     coded = tuple(_with_vocabulary(each, train) for each in features)
     names = [each.ref for each in coded] + [
         ref for ref in _candidate_refs(problem.candidates) if ref not in {each.ref for each in coded}
     ]
-    x = np.column_stack([_column(rows, each) for each in coded] + _candidate_columns(problem.candidates, rows))
-    which = rows.get_column("split").to_numpy()
-    y = rows.get_column("label").to_numpy().astype(np.float64)
-    person = rows.get_column("customer_id").to_numpy().astype(np.str_)
-    as_of = rows.get_column("as_of").dt.replace_time_zone(None).to_numpy().astype("datetime64[us]")
-
-    def split(name: str) -> Split:
-        mine = np.flatnonzero(which == name)
-        return Split(x=np.ascontiguousarray(x[mine]), y=y[mine], person=person[mine], as_of=as_of[mine])
-
+    splits = {
+        name: _matrices(problem, rows.filter(pl.col("split") == name), coded)
+        for name in ("train", "validation", "test")
+    }
     return TrainingSet(
         problem=problem,
         features=coded,
         candidates=problem.candidates,
         cutoffs=cutoffs,
-        train=split("train"),
-        validation=split("validation"),
-        test=split("test"),
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
         observed_until=until,
         defaults={name: _typical(train.get_column(column_name(name))) for name in names},
+    )
+
+
+def _matrices(problem: Problem, rows: pl.DataFrame, features: tuple[CardFeature, ...]) -> Split:
+    """Rows of one split as matrices, filled column by column: beside them stands never more than one column."""
+    inputs = chain((_column(rows, each) for each in features), _candidate_columns(problem.candidates, rows))
+    width = len(features) + (len(problem.candidates.columns) if problem.candidates else 0)
+    x = np.empty((len(rows), width), dtype=np.float32)
+    for i, column in enumerate(inputs):
+        x[:, i] = column
+    return Split(
+        x=x,
+        y=rows.get_column("label").to_numpy().astype(np.float64),
+        person=rows.get_column("customer_id").to_numpy().astype(np.str_),
+        as_of=rows.get_column("as_of").dt.replace_time_zone(None).to_numpy().astype("datetime64[us]"),
+        **{
+            name: rows.get_column(name).to_numpy().astype(np.float64)
+            for name in ("weight", "arm", "propensity")
+            if name in rows.columns
+        },
+        groups={
+            name: rows.get_column(_GROUP + name).fill_null("").to_numpy().astype(np.str_)
+            for name in problem.sensitive
+            if _GROUP + name in rows.columns
+        },
     )
 
 
@@ -149,11 +174,11 @@ def _require_features(problem: Problem, values: pl.DataFrame, wanted: list[str])
 def _labelled(problem: Problem, events: pl.DataFrame, cutoff: datetime) -> pl.DataFrame:
     population = problem.population(events, cutoff)
     labels = problem.label(events, population, cutoff, problem.horizon)
-    candidate = ["candidate"] if problem.candidates else []
-    if not labels.get_column("label").is_in([0, 1]).all():
+    if problem.kind != "regression" and not labels.get_column("label").is_in([0, 1]).all():
         raise InvalidInput("holds labels other than 0 and 1", field=problem.name, value=cutoff.isoformat())
+    beside = [each for each in ("candidate", "weight", "arm", "propensity") if each in labels.columns]
     stamped = labels.select(
-        "customer_id", pl.lit(cutoff).cast(_INSTANT).alias("as_of"), pl.col("label").cast(pl.Int8), *candidate
+        "customer_id", pl.lit(cutoff).cast(_INSTANT).alias("as_of"), pl.col("label").cast(pl.Float64), *beside
     )
     return stamped.sort("customer_id", maintain_order=True)
 
@@ -199,21 +224,19 @@ def _candidate_refs(candidates: Candidates | None) -> Iterator[str]:
         yield from dict.fromkeys(column.refs)
 
 
-def _candidate_columns(candidates: Candidates | None, rows: pl.DataFrame) -> list[NDArray[np.float64]]:
+def _candidate_columns(candidates: Candidates | None, rows: pl.DataFrame) -> Iterator[NDArray[np.float64]]:
     """Of each candidate column the value at the row's own candidate, [n] each."""
     if candidates is None:
-        return []
+        return
     taken = rows.get_column("candidate").to_numpy().astype(np.intp)
-    columns = []
     for column in candidates.columns:
         if column.values:
-            columns.append(np.asarray(column.values, dtype=np.float32).astype(np.float64)[taken])
+            yield np.asarray(column.values, dtype=np.float32).astype(np.float64)[taken]
             continue
         distinct = list(dict.fromkeys(column.refs))
         table = np.column_stack([_numbers(rows.get_column(column_name(ref))) for ref in distinct])
         place = np.array([distinct.index(ref) for ref in column.refs])
-        columns.append(table[np.arange(len(taken)), place[taken]])
-    return columns
+        yield table[np.arange(len(taken)), place[taken]]
 
 
 def _typical(values: pl.Series) -> float | str | None:

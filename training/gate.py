@@ -10,10 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from training.evaluate import Evaluation
+import numpy as np
+from numpy.typing import NDArray
+
+from features.kernel.card import Calibration
+from features.kernel.card import GateFinding as Finding
+from features.kernel.settings import Settings
+from training.booster import Model
+from training.calibrate import apply
+from training.evaluation.result import Evaluation
 from training.trainingset import TrainingSet
 
 __all__ = ["Answer", "Evidence", "Finding", "Gate", "does_not_apply", "failed", "passed"]
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +31,15 @@ class Evidence:
     """All a gate may look at."""
 
     data: TrainingSet
+    model: Model
+    calibration: Calibration
     evaluation: Evaluation
+    settings: Settings | None = None
+    """Where the champion and the online store are to be looked for; None where only the data are judged."""
+
+    def answers(self, x: Floats) -> Floats:
+        """Calibrated answers [n] of rows [n, k]."""
+        return apply(self.calibration, self.model.raw(x))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +48,6 @@ class Answer:
 
     outcome: Literal["passed", "failed", "does not apply"]
     figure: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one gate said of one model."""
-
-    code: str
-    title: str
-    severity: Literal["refuse", "warn"]
-    outcome: Literal["passed", "failed", "does not apply"]
-    figure: str
-
-    @property
-    def refuses(self) -> bool:
-        """Whether the model must not be promoted."""
-        return self.outcome == "failed" and self.severity == "refuse"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def from_snapshot(imported: Imported) -> tuple[Problem, TrainingSet]:
     cutoffs = Cutoffs(
         train=_instants(rows, "train"), validation=_instants(rows, "validation"), test=_instants(rows, "test")
     )
-    return problem, replace(assemble(problem, rows, features, cutoffs, until), source="request").check()
+    return problem, replace(assemble(problem, rows, features, cutoffs, until), source="request")
 
 
 def _split(rows: pl.DataFrame, problem: Problem) -> pl.DataFrame:

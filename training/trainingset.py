@@ -8,35 +8,41 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.kernel.card import Candidates, CardFeature, Cutoffs, column_name
-from features.kernel.errors import NotEnoughData
+from features.kernel.card import Candidates, CardFeature, Cutoffs, Refused, column_name
+from training.origin import Origin
 from training.problem import Problem
 
-__all__ = ["LEAST_FITTED", "LEAST_LATER", "Split", "TrainingSet", "decode", "encode"]
-
-LEAST_FITTED, LEAST_LATER = 40, 15
-"""Least rows of the rarer class in the train split, and in validation and test each."""
+__all__ = ["Split", "TrainingSet", "decode", "encode"]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """Rows of one split, in time order.
 
-    `x` [n, k] float64, C-contiguous: features, then candidate columns; a category is its code, NaN is missing.
-    `y` [n] float64: 0 or 1. `person` [n] str. `as_of` [n] datetime64[us], UTC.
+    `x` [n, k] float32, C-contiguous: features, then candidate columns; a category is its code, NaN is missing. The
+    store holds no more digits, and LightGBM finds the same in it as in float64.
+    `y` [n] float64: 0 or 1, of a regression the amount. `person` [n] str. `as_of` [n] datetime64[us], UTC.
     """
 
-    x: NDArray[np.float64]
+    x: NDArray[np.float32]
     y: NDArray[np.float64]
     person: NDArray[np.str_]
     as_of: NDArray[np.datetime64]
+    weight: NDArray[np.float64] | None = None
+    """[n] of each row in fitting and judging; None is 1 each."""
+    arm: NDArray[np.float64] | None = None
+    """[n] of an uplift problem: 1 treated, 0 control."""
+    propensity: NDArray[np.float64] | None = None
+    """[n] of an uplift problem: the probability with which arm 1 was drawn, inside (0, 1)."""
+    groups: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+    """By sensitive attribute: [n] which group the row belongs to; "" where it is not known."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -58,6 +64,14 @@ class TrainingSet:
     defaults: dict[str, float | str | None]
     """Median or most frequent value in the training rows, by reference; candidate columns' references too."""
     source: Literal["store", "request"] = "store"
+    split: Literal["time", "random"] = "time"
+    """How the rows were split; `random` where they have no time."""
+    limits: tuple[str, ...] = ()
+    """What these data cannot support, a sentence each; the card repeats it."""
+    refused: tuple[Refused, ...] = ()
+    """Columns of the table that the leak guard spoke of."""
+    origin: Origin | None = None
+    """How to build it again; None where it was built by hand."""
 
     @property
     def columns(self) -> list[str]:
@@ -86,8 +100,10 @@ class TrainingSet:
         """SHA-256 over columns, vocabularies and every row of every split."""
         digest = hashlib.sha256(repr((self.columns, [each.vocabulary for each in self.features])).encode())
         for split in self.splits.values():
-            for array in (split.x, split.y, split.as_of.astype("int64")):
-                digest.update(np.ascontiguousarray(array).tobytes())
+            arrays = (split.x, split.y, split.as_of.astype("int64"), split.weight, split.arm, split.propensity)
+            for array in arrays:
+                if array is not None:
+                    digest.update(np.ascontiguousarray(array).data)
             digest.update("\n".join(split.person.tolist()).encode())
         return digest.hexdigest()
 
@@ -100,25 +116,6 @@ class TrainingSet:
     def membership_hash(self) -> str:
         """SHA-256 over `members`."""
         return hashlib.sha256("\n".join(self.members).encode()).hexdigest()
-
-    def check(self) -> TrainingSet:
-        """Itself, if every split holds enough of both classes.
-
-        Raises:
-            NotEnoughData: naming the problem, the split and its counts.
-        """
-        for name, split in self.splits.items():
-            positives = int(split.y.sum())
-            negatives = len(split) - positives
-            least = LEAST_FITTED if name == "train" else LEAST_LATER
-            if min(positives, negatives) < least:
-                raise NotEnoughData(
-                    f"the {name} split holds {positives} positive and {negatives} negative rows, "
-                    f"and needs {least} of each",
-                    field=self.problem.name,
-                    remedy="import more history or more people",
-                )
-        return self
 
 
 def encode(values: Sequence[str | None], vocabulary: Sequence[str]) -> NDArray[np.float64]:

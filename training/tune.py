@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from training.booster import DEFAULTS, Model, Trainer
+from training.plan import Plan
 
 __all__ = ["search"]
 
@@ -17,13 +18,13 @@ _SEED = 7
 _MARGIN = 1e-3
 
 
-def search(trainer: Trainer, trials: int, progress: Callable[[int, int], None]) -> Model:
-    """The best of the defaults and `trials` further parameter sets by validation log-loss.
+def search(trainer: Trainer, plan: Plan, progress: Callable[[int, int], None]) -> Model:
+    """The best of the defaults and the plan's further parameter sets by validation loss.
 
     Args:
-        trials: how many sets to try beyond the defaults; 0 fits the defaults alone.
         progress: told (models fitted, models to fit) after each.
     """
+    trials = plan.trials
     best = default = trainer.fit(DEFAULTS)
     progress(1, trials + 1)
     if not trials:

@@ -34,6 +34,7 @@ from features.store import FeatureStore
 from serving.watch import watch
 from training import bundle, pipeline
 from training.pipeline import Trained
+from training.plan import Plan
 from training.snapshot import from_snapshot
 
 __all__ = ["run_snapshot"]
@@ -51,7 +52,7 @@ def run_snapshot(imported: Imported, settings: Settings, *, trials: int, as_json
     clock.set_origin(now)
     with console.step(f"Train on what was known by {now:%d %B %Y}: tune, calibrate, evaluate, gate, register") as at:
         problem, rows = from_snapshot(known)
-        trained = pipeline.train(problem, rows, settings, trials=trials)
+        trained = pipeline.train(rows, settings, plan=Plan(trials=trials))
         at.note = f"{problem.name}: {trained.card.headline}"
         FeatureStore(settings).apply()
     if not trained.promoted:

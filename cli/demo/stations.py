@@ -20,6 +20,7 @@ from features.kernel.settings import Settings
 from features.store import FeatureStore
 from training import cutoffs, dataset, pipeline
 from training.pipeline import Trained
+from training.plan import Plan
 from training.problem import Problem
 from training.problems import all_problems
 
@@ -81,7 +82,7 @@ def learn_models(
             continue
         try:
             rows = dataset.build(problem, world.events, store, window)
-            trained.append(pipeline.train(problem, rows, settings, trials=trials))
+            trained.append(pipeline.train(rows, settings, plan=Plan(trials=trials)))
         except NotEnoughData as lacking:
             skipped[problem.name] = str(lacking)
     at.note = f"{len(trained)} problems trained, {sum(each.promoted for each in trained)} promoted to champion"

@@ -26,7 +26,7 @@ def models_table(cards: Sequence[Card], champions: Mapping[str, bool], skipped: 
         rows.append(
             (
                 card.problem,
-                f"{card.base_rate:.3f}",
+                f"{card.prior:.3f}",
                 _baseline(auc),
                 f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]",
                 f"{lift.value:.2f} [{lift.low:.2f}, {lift.high:.2f}]",

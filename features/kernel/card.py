@@ -1,7 +1,7 @@
 """The model card: all that training hands to serving, beside LightGBM's own text file. JSON, never a pickle.
 
 A served answer follows from the card alone: the order of the features, how a category becomes a number, how a raw
-log-odds becomes a calibrated probability, and in which words a feature is a reason.
+score becomes a calibrated probability or amount, and in which words a feature is a reason.
 """
 
 from __future__ import annotations
@@ -22,13 +22,26 @@ __all__ = [
     "Card",
     "CardFeature",
     "Cutoffs",
+    "GateFinding",
+    "Interval",
+    "Kind",
+    "Link",
     "Metric",
+    "Refused",
     "column_name",
     "load_card",
     "save_card",
 ]
 
-CARD_SCHEMA = 1
+CARD_SCHEMA = 2
+
+Kind = Literal["binary", "candidates", "regression", "uplift"]
+"""What an answer is: a probability; the probability of each candidate; an expected amount; what a treatment
+adds to a probability."""
+
+Link = Literal["logit", "log", "identity"]
+"""From raw score to answer, before calibration: the raw score of a binary model is a log-odds,
+that of an amount a logarithm."""
 
 
 def column_name(ref: str) -> str:
@@ -51,16 +64,63 @@ class CardFeature(msgspec.Struct, frozen=True, kw_only=True):
     """How the feature reads as a reason, with `{value}` for its value: "ordered {value} times in 30 days"."""
     vocabulary: tuple[str, ...] = ()
     """Of a category: code i stands for vocabulary[i]. A value that is missing or not listed is NaN."""
+    group: str = ""
+    """The family whose members are one reason together (windows of one count, parts of one date); empty: its own."""
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Raw log-odds to probability by linear interpolation between knots, constant beyond them."""
+    """Raw score to answer (log-odds to probability) by linear interpolation between knots, constant beyond them."""
 
     method: str
-    log_odds: tuple[float, ...]
-    probability: tuple[float, ...]
+    raw: tuple[float, ...]
+    value: tuple[float, ...]
+    """The calibrated answer at each knot; both sequences rise strictly."""
     largest_error: float
-    """Largest gap between mean prediction and observed rate over ten equal-count bins of the test set."""
+    """Largest gap between mean answer and observed mean over ten equal-count bins of the test set."""
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """How far an answer may be off: bounds by linear interpolation over the answer, constant beyond the knots.
+
+    `confidence`: of the probability or expected amount itself. `prediction`: of the single outcome (one revenue).
+    """
+
+    level: float
+    """Share of cases it holds, .95 or .8."""
+    kind: Literal["confidence", "prediction"]
+    value: tuple[float, ...]
+    """Answers at which the bounds are known, rising strictly."""
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+class GateFinding(msgspec.Struct, frozen=True):
+    """What one promotion gate said of the model, in a sentence that holds the figure."""
+
+    code: str
+    title: str
+    severity: Literal["refuse", "warn"]
+    outcome: Literal["passed", "failed", "does not apply"]
+    figure: str
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the model must not be promoted."""
+        return self.outcome == "failed" and self.severity == "refuse"
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A column that the leak guard refused or warned of, or that holds nothing to learn from."""
+
+    column: str
+    code: str
+    """Of the check that spoke, e.g. `too_good_alone`."""
+    reason: str
+    """One sentence."""
+    kept: bool = False
+    """It is an input all the same: a warning only, or allowed on the record."""
+    allowed: bool = False
+    """Somebody said so with `--allow`."""
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,23 +166,39 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = CARD_SCHEMA
     problem: str
     version: str
-    kind: Literal["binary", "candidates"]
+    kind: Kind
     source: Literal["store", "request"]
+    link: Link = "logit"
+    unit: str = "probability"
+    """Of the answer: `probability`, `EUR`, `days`, `change of probability`."""
     question: str
     headline: str
     horizon_days: int
     features: tuple[CardFeature, ...]
     candidates: Candidates | None = None
     calibration: Calibration
-    base_rate: float
-    """Share of positives in the training rows: the answer of the rung `prior`."""
+    interval: Interval | None = None
+    learner: Literal["trees", "logistic"] = "trees"
+    """`logistic`: there were too few rows for trees, and model.txt holds a logistic regression on few columns."""
+    prior: float
+    """Share of positives, or mean, of the training rows: the answer of the rung `prior`."""
     default_features: dict[str, float | str | None]
     """Typical values (median, mode) by ref: the vector of an unknown customer on the rung `default`."""
     metrics: tuple[Metric, ...]
     baseline: str
     cutoffs: Cutoffs
+    split: Literal["time", "random"] = "time"
+    """`random`: the rows have no time, so the figures hold only while tomorrow is like the table."""
     rows: dict[str, int]
     """Rows of each split."""
+    limits: tuple[str, ...] = ()
+    """What the data could not support, a sentence each: "no send hour was drawn at random"."""
+    columns: tuple[Refused, ...] = ()
+    """Columns of a table that were refused or warned of."""
+    gates: tuple[GateFinding, ...] = ()
+    parameters: dict[str, float | int | str] = {}
+    """What the trees were fitted with; where tuning starts next time."""
+    rounds: int = 0
     data_hash: str
     membership_hash: str
     """SHA-256 over the sorted ids of those trained on, for erasure."""

@@ -19,7 +19,7 @@ _BINS = 10
 
 def _check(evidence: Evidence) -> Answer:
     found = evidence.evaluation
-    rarer = min(found.base_rate, 1 - found.base_rate)
+    rarer = min(found.mean, 1 - found.mean)
     noise = math.sqrt(2 * _BINS * rarer * (1 - rarer) / (math.pi * found.rows))
     limit = min(MOST, rarer / 2) + noise
     error = found.metric("ece").value

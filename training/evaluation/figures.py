@@ -6,12 +6,12 @@ calibration bins take them in proportion.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HIGHER_IS_BETTER", "Bins", "Sorted"]
+from training.evaluation.result import Bins
+
+__all__ = ["HIGHER_IS_BETTER", "Sorted"]
 
 Floats = NDArray[np.float64]
 
@@ -27,13 +27,6 @@ HIGHER_IS_BETTER = {
 
 _TINY = 1e-15
 _BINS = 10
-
-
-class Bins(NamedTuple):
-    """Ten equal-weight bins by prediction, lowest first: each [10]."""
-
-    predicted: Floats
-    observed: Floats
 
 
 class Sorted:

@@ -1,0 +1,61 @@
+"""Yes or no: the answer is a calibrated probability, learnt with log-loss and judged by how it ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.kernel.card import Calibration, Interval
+from features.kernel.errors import NotEnoughData
+from training import baseline, calibrate
+from training.evaluation import binary
+from training.evaluation.result import Evaluation
+from training.kind import Kind
+from training.trainingset import TrainingSet
+
+__all__ = ["kind"]
+
+Floats = NDArray[np.float64]
+
+LEAST_FITTED, LEAST_LATER = 40, 15
+"""Least rows of the rarer class in the train split, and in validation and test each."""
+
+
+def _check(data: TrainingSet) -> None:
+    for name, split in data.splits.items():
+        positives = int(split.y.sum())
+        negatives = len(split) - positives
+        least = LEAST_FITTED if name == "train" else LEAST_LATER
+        if min(positives, negatives) < least:
+            raise NotEnoughData(
+                f"the {name} split holds {positives} positive and {negatives} negative rows, and needs {least} of each",
+                field=data.problem.name,
+                remedy="import more history or more people",
+            )
+
+
+def _calibrate(raw: Floats, y: Floats, weight: Floats, validation: NDArray[np.bool_]) -> Calibration:
+    return calibrate.fit(raw, y)
+
+
+def _interval(calibration: Calibration, raw: Floats, y: Floats, weight: Floats) -> Interval | None:
+    return None
+
+
+def _evaluate(data: TrainingSet, model: Floats, simple: Floats, rng: np.random.Generator) -> Evaluation:
+    judged = data.problem.metric or kind.metric
+    return binary.evaluate(data.test.y, model, simple, data.test.person, rng, judged=judged)
+
+
+kind = Kind(
+    name="binary",
+    objective={"objective": "binary", "metric": "binary_logloss"},
+    link="logit",
+    metric="auc",
+    check=_check,
+    learning=lambda data: data,
+    baseline=baseline.predict,
+    calibrate=_calibrate,
+    interval=_interval,
+    evaluate=_evaluate,
+)
