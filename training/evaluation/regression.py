@@ -1,0 +1,106 @@
+"""Amounts on the test split, beside the baseline: does it rank money, are its totals right, how far is it off?
+
+Intervals are percentile bootstraps over persons (`training.evaluation.bootstrap`); model and baseline share each draw.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.evaluation.amounts import HIGHER_IS_BETTER, Ranked
+from training.evaluation.bootstrap import DRAWS, metric, weights
+from training.evaluation.result import Evaluation, Rows
+from training.trainingset import Split
+
+__all__ = ["better", "evaluate"]
+
+Floats = NDArray[np.float64]
+
+
+def evaluate(
+    test: Split,
+    model: Floats,
+    baseline: Floats,
+    rng: np.random.Generator,
+    *,
+    judged: str = "gini",
+    draws: int = DRAWS,
+) -> Evaluation:
+    """Figures of the test split.
+
+    Args:
+        test: its amounts must not all be equal.
+        model: [n] expected amounts.
+        baseline: [n] the baseline's.
+        rng: draws the bootstrap.
+        judged: the figure whose gain over the baseline is judged: a key of `amounts.HIGHER_IS_BETTER`.
+    """
+    ours, theirs = Ranked(test.y, model, test.weight), Ranked(test.y, baseline, test.weight)
+    drawn = [(ours.figures(each), theirs.figures(each)) for each in weights(test.person, rng, draws)]
+    values, reference = ours.figures(), theirs.figures()
+    metrics = (
+        metric(
+            name,
+            values[name],
+            [mine[name] for mine, _ in drawn],
+            reference[name],
+            higher_is_better=HIGHER_IS_BETTER[name],
+        )
+        for name in values
+    )
+    gains = [better(judged, mine, simple) for mine, simple in drawn]
+    bins, weight = ours.bins(), np.ones(len(test)) if test.weight is None else test.weight
+    return Evaluation(
+        metrics=tuple(metrics),
+        gain=metric(judged, better(judged, values, reference), gains),
+        bins=bins,
+        baseline_bins=theirs.bins(),
+        mean=float(np.average(test.y, weights=weight)),
+        rows=len(test),
+        people=len(np.unique(test.person)),
+        positives=int((test.y > 0).sum()),
+        tables={"deciles": _deciles(bins.predicted, bins.observed), "over_time": _over_time(test, model)},
+    )
+
+
+def better(name: str, mine: dict[str, float], simple: dict[str, float]) -> float:
+    """By how much one figure is better than the other, positive is better.
+
+    >>> better("mae", {"mae": 3.0}, {"mae": 5.0})
+    2.0
+    >>> round(better("total_ratio", {"total_ratio": 0.9}, {"total_ratio": 1.3}), 2)
+    0.2
+    """
+    if name == "total_ratio":
+        return abs(simple[name] - 1) - abs(mine[name] - 1)
+    gain = mine[name] - simple[name]
+    return gain if HIGHER_IS_BETTER[name] else -gain
+
+
+def _deciles(predicted: Floats, observed: Floats) -> Rows:
+    """The tenth with the highest answers first."""
+    means = zip(predicted[::-1].tolist(), observed[::-1].tolist(), strict=True)
+    return tuple({"decile": i, "predicted": mine, "observed": seen} for i, (mine, seen) in enumerate(means, start=1))
+
+
+def _over_time(test: Split, model: Floats) -> Rows:
+    """Of each cutoff: rows, mean answer and amount, and the normalised Gini."""
+    rows: list[dict[str, Any]] = []
+    for instant in np.unique(test.as_of):
+        at = test.as_of == instant
+        weight = None if test.weight is None else test.weight[at]
+        found = Ranked(test.y[at], model[at], weight).figures()
+        rows.append(
+            {
+                "as_of": str(instant.astype("datetime64[s]")),
+                "rows": int(at.sum()),
+                "predicted": float(np.average(model[at], weights=weight)),
+                "observed": float(np.average(test.y[at], weights=weight)),
+                "gini": found["gini"],
+                "concordance": found["concordance"],
+            }
+        )
+    return tuple(rows)
