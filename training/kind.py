@@ -5,9 +5,9 @@ The pipeline is the same for all; what differs between a probability, an amount 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,22 @@ from features.kernel.card import Calibration, Interval, Link
 from training.evaluation.result import Evaluation
 from training.trainingset import TrainingSet
 
-__all__ = ["Kind"]
+__all__ = ["Kind", "Unseen"]
 
 Floats = NDArray[np.float64]
+
+
+class Unseen(NamedTuple):
+    """Rows [n] scored by models that were not fitted on their people: what calibration may learn from."""
+
+    raw: Floats
+    """Raw scores."""
+    y: Floats
+    weight: Floats
+    person: NDArray[np.str_]
+    """Whose row it is: rows of one person are not independent, and an interval that forgets it is too narrow."""
+    validation: NDArray[np.bool_]
+    """Whether the row is of the validation split; the others are of the train split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +50,13 @@ class Kind:
     """The set whose `y` and `weight` the trees are fitted to: itself, or of an uplift problem pseudo-outcomes."""
     baseline: Callable[[TrainingSet], Floats]
     """(data) -> [n] answers of the test split by the simple model."""
-    calibrate: Callable[[Floats, Floats, Floats, NDArray[np.bool_]], Calibration]
-    """(raw [n], y [n], weight [n], is_validation [n]) of rows unseen in fitting -> knots."""
-    interval: Callable[[Calibration, Floats, Floats, Floats], Interval | None]
-    """(calibration, raw [n], y [n], weight [n]) of the same rows -> bounds of an answer."""
+    calibrate: Callable[[Unseen], Calibration]
+    """Rows unseen in fitting -> knots from raw score to answer."""
+    interval: Callable[[Calibration, Unseen], Interval | None]
+    """(calibration, the rows it was learnt from) -> bounds of an answer."""
     evaluate: Callable[[TrainingSet, Floats, Floats, np.random.Generator], Evaluation]
     """(data, answers [n], the baseline's [n], rng) on the test split -> figures with intervals."""
+    defaults: Mapping[str, float | int] = field(default_factory=dict)
+    """What the kind sets otherwise than `training.booster.DEFAULTS`; tuning starts from there."""
+    learner: Callable[[TrainingSet], Literal["trees", "logistic"]] = lambda data: "trees"
+    """What the data are enough for; asked after `check`."""

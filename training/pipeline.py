@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from features.kernel import clock
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings
 from training import calibrate, cards, tune
-from training.booster import Trainer
+from training.booster import Model, Trainer
 from training.fitted import Fitted, Progress
 from training.gate import Evidence
 from training.gates import judge
+from training.kind import Unseen
 from training.kinds import kind_of
 from training.plan import Plan
 from training.register import Trained, register
 from training.trainingset import Split, TrainingSet
 
 __all__ = ["Fitted", "Progress", "Trained", "fit", "train"]
+
+Floats = NDArray[np.float64]
 
 
 def _silent(what: str, share: float) -> None:
@@ -53,11 +57,9 @@ def fit(
     trainer = Trainer(learning, kind.objective)
     model = tune.search(trainer, plan, lambda done, of: progress("tune", 0.6 * done / of))
     progress("calibrate", 0.6)
-    unseen = np.concatenate([trainer.out_of_fold(model), model.raw(learning.validation.x)])
-    y = np.concatenate([learning.train.y, learning.validation.y])
-    weight = np.concatenate([_weight(learning.train), _weight(learning.validation)])
-    calibration = kind.calibrate(unseen, y, weight, np.arange(len(y)) >= len(learning.train))
-    interval = kind.interval(calibration, unseen, y, weight)
+    unseen = _unseen(learning, trainer.out_of_fold(model), model)
+    calibration = kind.calibrate(unseen)
+    interval = kind.interval(calibration, unseen)
     progress("evaluate", 0.75)
     answers, simple = calibrate.apply(calibration, model.raw(data.test.x)), kind.baseline(data)
     evaluation = kind.evaluate(data, answers, simple, generator("bootstrap", name))
@@ -68,5 +70,16 @@ def fit(
     return Fitted(data, model, calibration, evaluation, answers, simple, findings, card)
 
 
-def _weight(split: Split) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _unseen(learning: TrainingSet, out_of_fold: Floats, model: Model) -> Unseen:
+    train, validation = learning.train, learning.validation
+    return Unseen(
+        raw=np.concatenate([out_of_fold, model.raw(validation.x)]),
+        y=np.concatenate([train.y, validation.y]),
+        weight=np.concatenate([_weight(train), _weight(validation)]),
+        person=np.concatenate([train.person, validation.person]),
+        validation=np.arange(len(train) + len(validation)) >= len(train),
+    )
+
+
+def _weight(split: Split) -> Floats:
     return np.ones(len(split)) if split.weight is None else split.weight

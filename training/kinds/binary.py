@@ -10,7 +10,7 @@ from features.kernel.errors import NotEnoughData
 from training import baseline, calibrate
 from training.evaluation import binary
 from training.evaluation.result import Evaluation
-from training.kind import Kind
+from training.kind import Kind, Unseen
 from training.trainingset import TrainingSet
 
 __all__ = ["kind"]
@@ -34,11 +34,11 @@ def _check(data: TrainingSet) -> None:
             )
 
 
-def _calibrate(raw: Floats, y: Floats, weight: Floats, validation: NDArray[np.bool_]) -> Calibration:
-    return calibrate.fit(raw, y)
+def _calibrate(unseen: Unseen) -> Calibration:
+    return calibrate.fit(unseen.raw, unseen.y)
 
 
-def _interval(calibration: Calibration, raw: Floats, y: Floats, weight: Floats) -> Interval | None:
+def _interval(calibration: Calibration, unseen: Unseen) -> Interval | None:
     return None
 
 
