@@ -75,6 +75,8 @@ class Problem:
     """References whose values part people into groups that must not be treated worse; judged, whether inputs or not."""
     caution: Caution | None = None
     candidates: Candidates | None = None
+    costs: tuple[float, float] | None = None
+    """What a false positive and a false negative cost, in one currency: the best threshold is then known by profit."""
     monotone: dict[str, int] = field(default_factory=dict)
     """+1 or -1 by reference or candidate column, where the direction is known beforehand."""
     of: str = ""

@@ -6,6 +6,7 @@ score becomes a calibrated probability or amount, and in which words a feature i
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -35,6 +36,8 @@ __all__ = [
 
 CARD_SCHEMA = 2
 
+_UNFIT = re.compile(r'[\s",{}]')
+
 Kind = Literal["binary", "candidates", "regression", "uplift"]
 """What an answer is: a probability; the probability of each candidate; an expected amount; what a treatment
 adds to a probability."""
@@ -45,12 +48,12 @@ that of an amount a logarithm."""
 
 
 def column_name(ref: str) -> str:
-    """The name of a feature as a column (LightGBM takes neither colons nor brackets).
+    """The name of a feature as a column (LightGBM takes neither JSON's signs nor blanks).
 
-    >>> column_name("orders:count_30d"), column_name("send_hours:open_rate[17]")
-    ('orders__count_30d', 'send_hours__open_rate__17')
+    >>> column_name("orders:count_30d"), column_name("send_hours:open_rate[17]"), column_name("Time spent, total")
+    ('orders__count_30d', 'send_hours__open_rate__17', 'Time_spent__total')
     """
-    return ref.replace(":", "__").replace("[", "__").replace("]", "")
+    return _UNFIT.sub("_", ref.replace(":", "__").replace("[", "__").replace("]", ""))
 
 
 class CardFeature(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +161,10 @@ class Candidates(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     count: int
     columns: tuple[CandidateColumn, ...]
+    labels: tuple[str, ...] = ()
+    """What each candidate is called; empty: by its number, or hour of the week."""
+    labels: tuple[str, ...] = ()
+    """Each candidate in words, `count` of them; empty for the hours of the week, which have names of their own."""
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,17 +227,24 @@ def load_card(path: Path) -> Card:
     """Read a card.
 
     Raises:
-        InvalidInput: the file is no card of a schema version this Kairos knows.
+        InvalidInput: the file is no card of the schema version that this Kairos reads.
     """
+    text = path.read_bytes()
     try:
-        card = msgspec.json.decode(path.read_bytes(), type=Card)
+        # First alone: what else an older card lacks would only hide that it is older.
+        written = msgspec.json.decode(text, type=_Written).schema_version
+        if written != CARD_SCHEMA:
+            raise InvalidInput(
+                f"was written by {'an earlier' if written < CARD_SCHEMA else 'a later'} Kairos: "
+                f"its schema version is not {CARD_SCHEMA}",
+                field=str(path),
+                value=written,
+                remedy="train the problem again, or serve it with the Kairos that made it",
+            )
+        return msgspec.json.decode(text, type=Card)
     except msgspec.MsgspecError as error:
         raise InvalidInput(f"is no model card: {error}", field=str(path), remedy="train the problem again") from error
-    if card.schema_version != CARD_SCHEMA:
-        raise InvalidInput(
-            "has a schema version this Kairos does not know",
-            field=str(path),
-            value=card.schema_version,
-            remedy="train the problem again, or serve it with the Kairos that made it",
-        )
-    return card
+
+
+class _Written(msgspec.Struct):
+    schema_version: int
