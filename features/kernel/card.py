@@ -162,8 +162,6 @@ class Candidates(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     columns: tuple[CandidateColumn, ...]
     labels: tuple[str, ...] = ()
-    """What each candidate is called; empty: by its number, or hour of the week."""
-    labels: tuple[str, ...] = ()
     """Each candidate in words, `count` of them; empty for the hours of the week, which have names of their own."""
 
 
