@@ -27,6 +27,7 @@ from features.simulation.messages import message_events
 from features.simulation.people import People, draw_people
 from features.simulation.processes import Ints, steady_points
 from features.simulation.purchases import draw_orders, order_events
+from features.simulation.push import draw_app, push_events
 from features.simulation.truth import ACTIONS, Truth
 from features.simulation.visits import Visits, draw_visits, visit_events
 
@@ -138,14 +139,18 @@ def simulate(seed: int = 7, people: int = 3000, months: int = 30) -> Market:
     web = generator("market", seed, "visits")
     parts = [
         *people_events(who, lives, mail),
-        *order_events(generator("market", seed, "baskets"), orders, who),
+        *order_events(generator("market", seed, "baskets"), generator("market", seed, "shelves"), orders, who),
         *messages,
         *visit_events(web, draw_visits(web, who, lives, orders, clicks, days), who, f"w{seed}-", signups=True),
     ]
     until = end + timedelta(days=AFTER_DAYS)
     events = assemble(generator("market", seed, "receipt"), parts, who, START, until, f"sim{seed}-")
-    before = pl.col("received_at") < end
-    return Market(seed, START, end, events.filter(before), events.filter(~before), Truth(who, lives, START), who, lives)
+    app = draw_app(generator("market", seed, "app"), people)
+    push = push_events(generator("market", seed, "push"), who, lives, app, START, days)
+    pushes = assemble(generator("market", seed, "push receipt"), push, who, START, until, f"sim{seed}p-")
+    events = pl.concat([events, pushes]).sort("received_at", "event_id")
+    before, truth = pl.col("received_at") < end, Truth(who, lives, app, START)
+    return Market(seed, START, end, events.filter(before), events.filter(~before), truth, who, lives)
 
 
 def _months_after(start: datetime, months: int) -> datetime:

@@ -104,7 +104,7 @@ def test_people_introduce_themselves_before_anything_else(small: Market) -> None
     profiles = of(small, "profile").with_columns(prop("timezone").alias("zone"))
     assert profiles["customer_id"].n_unique() == 400
     assert profiles["zone"].null_count() == 0
-    consents = of(small, "consent").select("customer_id", "channel").unique()
+    consents = of(small, "consent").filter(pl.col("channel") != "push").select("customer_id", "channel").unique()
     assert len(consents) == 800
 
 
@@ -174,6 +174,43 @@ def test_opens_are_draws_from_the_true_probability_at_the_local_hour(market: Mar
     assert calibration_p_value(truth[known], opened[known]) > SMALL_P
     assert roc_auc_score(opened[known], truth[known]) > 0.75
     assert market.truth.open_probability(ids[:3]).shape == (3, 168)
+
+
+# -- pushes and categories
+
+
+def test_pushes_go_to_those_with_the_app_from_the_day_they_have_it(market: Market) -> None:
+    granted = of(market, "consent").filter(pl.col("channel") == "push").select("customer_id", since="occurred_at")
+    assert granted["customer_id"].is_unique().all()
+    pushes = of(market, "send").filter(pl.col("channel") == "push").join(granted, on="customer_id", how="left")
+    assert pushes.select((pl.col("occurred_at") >= pl.col("since") - timedelta(seconds=3)).mean()).item() > 0.999
+    hours = local_hours(market, pushes)
+    assert stats.chisquare(np.bincount(hours["hour"], minlength=168)).pvalue > SMALL_P
+
+
+def test_clicks_are_draws_from_the_true_click_probability_of_their_channel(market: Market) -> None:
+    as_of, until = MIDDLE, MIDDLE + timedelta(days=28)
+    when = pl.col("occurred_at")
+    sends = of(market, "send").filter(when >= as_of, when < until).sort("message_id")
+    ids = sends["customer_id"].to_list()
+    truth = market.truth.click_probability(ids, as_of)
+    known = ~np.isnan(market.truth.purchase_probability(ids, as_of, 1))  # arrived by then
+    clicked = sends["message_id"].is_in(of(market, "click")["message_id"].implode()).to_numpy()
+    for channel, name in enumerate(("email", "sms", "push")):
+        these = known & (sends["channel"] == name).to_numpy()
+        assert these.sum() > 150
+        assert calibration_p_value(truth[these, channel], clicked[these], bins=3) > SMALL_P, name
+    best = market.truth.click_probability(market.people.ids)[:, [0, 2]].argmax(axis=1).mean()
+    assert 0.3 < best < 0.7  # neither mail nor push is best for all
+
+
+def test_people_come_back_to_their_favourite_category(market: Market) -> None:
+    orders = of(market, "order").sort("occurred_at", "event_id").with_columns(prop("category").alias("category"))
+    assert set(orders["category"]) == {"books", "kitchen", "garden", "toys"}
+    again = orders.with_columns(before=pl.col("category").shift().over("customer_id")).drop_nulls("before")
+    same = again.select((pl.col("category") == pl.col("before")).mean()).item()
+    shares = orders["category"].value_counts(normalize=True)["proportion"].to_numpy()
+    assert same > np.square(shares).sum() + 0.1
 
 
 # -- lives

@@ -13,10 +13,21 @@ from features.simulation.lives import ACTIVE, FADING, LEAD, LOST, Lives
 from features.simulation.people import PLACES, People
 from features.simulation.processes import COOLING_DAYS, Floats, Ints, Points, sigmoid, steady_points
 
-__all__ = ["HOURS", "engagement", "hour_of_week", "message_events", "open_log_odds"]
+__all__ = [
+    "CAMPAIGNS",
+    "HOURS",
+    "click_chance",
+    "engagement",
+    "hour_of_week",
+    "message_events",
+    "open_log_odds",
+    "part",
+    "sorted_points",
+    "text_click_chance",
+]
 
 HOURS = 168
-_CAMPAIGNS = ("newsletter", "product_news", "discount_10", "discount_20")
+CAMPAIGNS = ("newsletter", "product_news", "discount_10", "discount_20")
 _OFFER = (0.0, 0.0, 0.5, 1.0)
 _EMAILS_A_DAY, _SMS_A_DAY = 0.09, 0.02
 _SECOND = 1 / 86_400
@@ -75,28 +86,30 @@ def message_events(
 def _emails(
     rng: np.random.Generator, people: People, lives: Lives, email_from: Floats, start: datetime, days: float
 ) -> tuple[list[pl.DataFrame], Points]:
-    sends = _sorted(steady_points(rng, np.full(len(people), _EMAILS_A_DAY), email_from, np.full(len(people), days)))
+    sends = sorted_points(
+        steady_points(rng, np.full(len(people), _EMAILS_A_DAY), email_from, np.full(len(people), days))
+    )
     m = len(sends.at)
-    campaign = rng.integers(len(_CAMPAIGNS), size=m)
+    campaign = rng.integers(len(CAMPAIGNS), size=m)
     chance = sigmoid(open_log_odds(people, sends.who, hour_of_week(sends, people, start)))
     opened = rng.random(m) < chance * engagement(lives, sends.at, sends.who)
     open_at = sends.at + rng.lognormal(np.log(35.0), 1.2, m) * 60 * _SECOND
-    clicked = opened & (rng.random(m) < _click_chance(people, sends.who, campaign))
+    clicked = opened & (rng.random(m) < click_chance(people, sends.who, campaign))
     click_at = open_at + rng.lognormal(np.log(40.0), 0.8, m) * _SECOND
     leaves = opened & (rng.random(m) < 0.01 * np.exp(-0.5 * people.satisfaction[sends.who]))
     leave_at = _first_leave(len(people), sends.who, open_at + 120 * _SECOND, leaves)
     sent = sends.at < leave_at[sends.who]
     machine = people.proxy[sends.who] & (rng.random(m) < 0.97)
     machine_at = sends.at + rng.uniform(1.0, 8.0, m) * _SECOND
-    base = pl.DataFrame({"who": sends.who, "campaign": labels(_CAMPAIGNS, campaign)}).with_columns(
+    base = pl.DataFrame({"who": sends.who, "campaign": labels(CAMPAIGNS, campaign)}).with_columns(
         numbered("e", np.cumsum(sent)).alias("message_id"), pl.lit("email").alias("channel")
     )
     gone = np.flatnonzero(np.isfinite(leave_at))
     parts = [
-        _part(base, "send", sends.at, sent),
-        _part(base, "open", open_at, sent & opened, pl.lit('{"machine":false}')),
-        _part(base, "open", machine_at, sent & machine, pl.lit('{"machine":true}')),
-        _part(base, "click", click_at, sent & clicked),
+        part(base, "send", sends.at, sent),
+        part(base, "open", open_at, sent & opened, pl.lit('{"machine":false}')),
+        part(base, "open", machine_at, sent & machine, pl.lit('{"machine":true}')),
+        part(base, "click", click_at, sent & clicked),
         pl.DataFrame({"who": gone, "at": leave_at[gone]}).with_columns(
             pl.lit("unsubscribe").alias("type"), pl.lit("email").alias("channel")
         ),
@@ -106,24 +119,29 @@ def _emails(
 
 def _texts(rng: np.random.Generator, people: People, lives: Lives, days: float) -> tuple[list[pl.DataFrame], Points]:
     begin = np.where(people.sms, people.arrival, np.inf)
-    sends = _sorted(steady_points(rng, np.full(len(people), _SMS_A_DAY), begin, np.full(len(people), days)))
+    sends = sorted_points(steady_points(rng, np.full(len(people), _SMS_A_DAY), begin, np.full(len(people), days)))
     m = len(sends.at)
-    campaign = rng.integers(len(_CAMPAIGNS), size=m)
-    chance = 0.3 * _click_chance(people, sends.who, campaign) * engagement(lives, sends.at, sends.who)
+    campaign = rng.integers(len(CAMPAIGNS), size=m)
+    chance = text_click_chance(people, sends.who, campaign) * engagement(lives, sends.at, sends.who)
     clicked = rng.random(m) < chance
     click_at = sends.at + rng.lognormal(np.log(15.0), 1.0, m) * 60 * _SECOND
-    base = pl.DataFrame({"who": sends.who, "campaign": labels(_CAMPAIGNS, campaign)}).with_columns(
+    base = pl.DataFrame({"who": sends.who, "campaign": labels(CAMPAIGNS, campaign)}).with_columns(
         numbered("s", np.arange(m)).alias("message_id"), pl.lit("sms").alias("channel")
     )
     everything = np.ones(m, dtype=np.bool_)
-    parts = [_part(base, "send", sends.at, everything), _part(base, "click", click_at, clicked)]
+    parts = [part(base, "send", sends.at, everything), part(base, "click", click_at, clicked)]
     return parts, Points(sends.who[clicked], click_at[clicked])
 
 
-def _click_chance(people: People, who: Ints, campaign: Ints) -> Floats:
+def click_chance(people: People, who: Ints | slice, campaign: Ints) -> Floats:
     """P(click | opened): interest, and thrift where the campaign offers a discount."""
     offer = np.array(_OFFER)[campaign]
     return sigmoid(-1.8 + 0.5 * people.interest[who] + offer * (0.8 + 0.7 * people.thrift[who]))
+
+
+def text_click_chance(people: People, who: Ints | slice, campaign: Ints) -> Floats:
+    """P(an engaged person clicks in a text message): everyone reads it; .3 of what an opened mail gets."""
+    return np.asarray(0.3 * click_chance(people, who, campaign))
 
 
 def _first_leave(n: int, who: Ints, at: Floats, leaves: NDArray[np.bool_]) -> Floats:
@@ -133,14 +151,16 @@ def _first_leave(n: int, who: Ints, at: Floats, leaves: NDArray[np.bool_]) -> Fl
     return first
 
 
-def _sorted(points: Points) -> Points:
+def sorted_points(points: Points) -> Points:
+    """The points in time order."""
     order = np.argsort(points.at, kind="stable")
     return Points(points.who[order], points.at[order])
 
 
-def _part(
+def part(
     base: pl.DataFrame, kind: str, at: Floats, mask: NDArray[np.bool_], properties: pl.Expr | None = None
 ) -> pl.DataFrame:
+    """Events of one type, one a row of `base` where `mask` holds."""
     text = pl.lit(None, dtype=pl.String) if properties is None else properties
     return base.with_columns(pl.lit(kind).alias("type"), pl.Series("at", at), text.alias("properties")).filter(
         pl.Series(mask)

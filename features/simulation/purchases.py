@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from features.simulation.frame import json_object
+from features.simulation.frame import json_object, labels
 from features.simulation.lives import ACTIVE, FADING, SLOWED, Lives
 from features.simulation.people import People
-from features.simulation.processes import DAY_SWING, Points, day_rhythm, keep, season, sigmoid, steady_points
+from features.simulation.processes import DAY_SWING, Ints, Points, day_rhythm, keep, season, sigmoid, steady_points
 
-__all__ = ["CURRENCY", "draw_orders", "order_events", "thin_by_day"]
+__all__ = ["CATEGORIES", "CURRENCY", "draw_orders", "order_events", "thin_by_day"]
 
 CURRENCY = "EUR"
+CATEGORIES = ("books", "kitchen", "garden", "toys")
+_SHARES = (0.4, 0.3, 0.2, 0.1)
+_FAVOURITE = 0.6
 _DISCOUNTS = (0.1, 0.2, 0.3)
 _SPREAD = 0.45
 _DEPTH = 1.4
@@ -39,7 +42,9 @@ def draw_orders(rng: np.random.Generator, people: People, lives: Lives, days: fl
     return Points(who, at)
 
 
-def order_events(rng: np.random.Generator, orders: Points, people: People) -> list[pl.DataFrame]:
+def order_events(
+    rng: np.random.Generator, shelves: np.random.Generator, orders: Points, people: People
+) -> list[pl.DataFrame]:
     """Order and refund events. Amounts are what was paid, in EUR, after the discount."""
     who, n = orders.who, len(orders.who)
     taken = rng.random(n) < sigmoid(-1.3 + 1.0 * people.thrift[who])
@@ -56,7 +61,11 @@ def order_events(rng: np.random.Generator, orders: Points, people: People) -> li
                 "who": who,
                 "at": orders.at,
                 "amount": amount,
-                "properties": json_object(discount=pl.Series(discount), items=pl.Series(items)),
+                "properties": json_object(
+                    category=labels(CATEGORIES, _categories(shelves, orders, people)),
+                    discount=pl.Series(discount),
+                    items=pl.Series(items),
+                ),
             }
         ).with_columns(pl.lit("order").alias("type"), pl.lit(CURRENCY).alias("currency")),
         pl.DataFrame(
@@ -67,3 +76,10 @@ def order_events(rng: np.random.Generator, orders: Points, people: People) -> li
             }
         ).with_columns(pl.lit("refund").alias("type"), pl.lit(CURRENCY).alias("currency")),
     ]
+
+
+def _categories(rng: np.random.Generator, orders: Points, people: People) -> Ints:
+    """What each order is of: three in five times the person's favourite, else anything, popular things more often."""
+    favourite = rng.choice(len(CATEGORIES), len(people), p=_SHARES)
+    other = rng.choice(len(CATEGORIES), len(orders.who), p=_SHARES)
+    return np.where(rng.random(len(orders.who)) < _FAVOURITE, favourite[orders.who], other)

@@ -17,9 +17,17 @@ from features.simulation.lives import (
     loss_probability,
     order_probability,
 )
-from features.simulation.messages import HOURS, engagement, open_log_odds
+from features.simulation.messages import (
+    CAMPAIGNS,
+    HOURS,
+    click_chance,
+    engagement,
+    open_log_odds,
+    text_click_chance,
+)
 from features.simulation.people import People
 from features.simulation.processes import Floats, Ints, sigmoid
+from features.simulation.push import App, push_open_log_odds
 
 __all__ = ["ACTIONS", "Truth"]
 
@@ -34,8 +42,8 @@ class Truth:
     exact for whole days. nan stands where the question does not apply (a churn probability of a lead).
     """
 
-    def __init__(self, people: People, lives: Lives, start: datetime) -> None:
-        self._people, self._lives, self._start = people, lives, start
+    def __init__(self, people: People, lives: Lives, app: App, start: datetime) -> None:
+        self._people, self._lives, self._app, self._start = people, lives, app, start
         self._row = {name: i for i, name in enumerate(people.ids)}
         self._responses = _responses(people)
 
@@ -79,6 +87,21 @@ class Truth:
         if as_of is None:
             return chance
         return chance * engagement(self._lives, self._days(as_of), rows)[:, None]
+
+    def click_probability(self, ids: Sequence[str], as_of: datetime | None = None) -> Floats:
+        """P(click in a message of any campaign at any hour) by channel [n, 3]: e-mail, text message, push.
+
+        Of mails and pushes the mean over the 168 hours of P(open), times that of P(click | open) over the campaigns; of
+        an engaged person, or with `as_of` at their engagement then. Consent is another matter.
+        """
+        rows = self._rows(ids)
+        hours, campaigns = np.arange(HOURS)[None, :], np.arange(len(CAMPAIGNS))[None, :]
+        who = rows[:, None]
+        clicks = click_chance(self._people, who, campaigns).mean(axis=1)
+        mail = sigmoid(open_log_odds(self._people, who, hours)).mean(axis=1) * clicks
+        push = sigmoid(push_open_log_odds(self._people, self._app, who, hours)).mean(axis=1) * clicks
+        chance = np.stack([mail, text_click_chance(self._people, who, campaigns).mean(axis=1), push], axis=1)
+        return chance if as_of is None else chance * engagement(self._lives, self._days(as_of), rows)[:, None]
 
     def response(self, ids: Sequence[str], actions: Sequence[str]) -> Floats:
         """P(an order within the reward window | action of `win_back`) [n, len(actions)].
