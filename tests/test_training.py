@@ -19,8 +19,9 @@ from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
 from features.market import Market, simulate
 from serving.bundles import load_bundle
-from serving.score import Known, score
-from training import calibrate, cutoffs, dataset, pipeline, tune
+from serving.known import Known
+from serving.score import score
+from training import calibrate, cutoffs, dataset, pipeline
 from training.booster import DEFAULTS, Trainer, load
 from training.kinds import binary
 from training.plan import Plan
@@ -76,16 +77,6 @@ def test_it_comes_close_to_the_truth(made: Synthetic, found: pipeline.Fitted) ->
     assert np.corrcoef(p, made.truth)[0, 1] > 0.85
 
 
-def test_tuning_is_never_worse_than_the_defaults_on_validation(made: Synthetic) -> None:
-    trainer = Trainer(made.data, binary.kind.objective)
-    told: list[tuple[int, int]] = []
-    best = tune.search(trainer, Plan(trials=4), lambda done, of: told.append((done, of)))
-    default = trainer.fit(DEFAULTS)
-    assert best.validation_loss <= default.validation_loss
-    assert told == [(i, 5) for i in range(1, 6)]
-    assert tune.search(trainer, Plan(trials=0), lambda done, of: None) == default
-
-
 def test_out_of_fold_scores_come_from_models_that_do_not_know_the_person() -> None:
     """Labels that follow from who it is alone: known persons are told apart, unknown ones cannot be."""
     made = draw(generator("folds"), 400, signal=0.0)
@@ -137,7 +128,7 @@ def test_serving_answers_from_text_and_card_what_training_found(name: str, marke
     for i in range(len(data.test) - 300, len(data.test)):
         answer = answers[place[(str(data.test.person[i]), data.test.as_of[i].item())]]
         if data.candidates is None:
-            assert answer.probability == expected[i]
+            assert answer.value == expected[i]
         else:
             assert answer.candidates is not None
             hour, day = (int(data.test.x[i, data.columns.index(each)]) for each in ("hour_of_day", "day_of_week"))

@@ -1,29 +1,32 @@
 """The model: gradient-boosted trees by LightGBM, fitted the same way every time. The one door to LightGBM.
 
-One thread: sums then have one order, and the same data give the same text on every machine; on tables of this size a
-second thread saves little, and on a busy machine two that wait for each other cost ten times as much.
-The product is text. Reading it back, in Python or through LightGBM's C API, predicts bit-equal, given float64 rows in
-the card's order, C-contiguous.
+The same data give the same text on every machine. Below `LARGE` values one thread: it saves what threads cost when they
+wait for each other, on a busy machine ten times the work. From there on every core, column by column: then each
+histogram is summed by one thread in the order of the rows, and the trees are those of a single thread, bit by bit;
+row by row they would not be.
+The product is text. Reading it back, in Python or through LightGBM's C API, predicts bit-equal, given rows in the
+card's order, C-contiguous; float32 and float64 rows of equal values give equal answers.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel.errors import InvalidInput
-from features.kernel.seeds import uniform
+from training import folds, losses
 from training.trainingset import Split, TrainingSet
 
-__all__ = ["DEFAULTS", "Model", "Trainer", "load"]
+__all__ = ["DEFAULTS", "FIXED", "LARGE", "Model", "Trainer", "load", "threads"]
 
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.float32] | NDArray[np.float64]
+Parameters = Mapping[str, float | int | str]
 
 DEFAULTS: dict[str, float | int] = {
     "learning_rate": 0.05,
@@ -35,10 +38,8 @@ DEFAULTS: dict[str, float | int] = {
 }
 """What is good on most customer tables of this size; tuning starts from here."""
 
-_FIXED: dict[str, Any] = {
+FIXED: dict[str, Any] = {
     "deterministic": True,
-    "force_row_wise": True,
-    "num_threads": 1,
     "seed": 7,
     "feature_pre_filter": False,
     "max_bin": 127,
@@ -47,8 +48,17 @@ _FIXED: dict[str, Any] = {
     "cat_l2": 5.0,
     "verbose": -1,
 }
+LARGE = 16_000_000
+"""Values of the training matrix from which on all cores work."""
 _MOST_ROUNDS, _PATIENCE = 400, 30
+_LEAST_GAIN = 1e-10  # of a round: less is rounding, and differs with the number of threads
 _FOLDS = 4
+_CHUNK = 65_536
+
+
+def threads(values: int) -> dict[str, Any]:
+    """LightGBM's parameters on threads for a matrix of so many values; 0 is every core, or `OMP_NUM_THREADS`."""
+    return {"force_row_wise": True, "num_threads": 1} if values < LARGE else {"force_col_wise": True, "num_threads": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +66,10 @@ class Model:
     """A fitted model as text, with what its fitting found."""
 
     text: str
-    parameters: dict[str, float | int]
+    parameters: dict[str, float | int | str]
     rounds: int
     validation_loss: float
+    learner: Literal["trees", "logistic"] = "trees"
 
     @property
     def sha256(self) -> str:
@@ -75,57 +86,85 @@ class Model:
 
 
 class Trainer:
-    """Fits models with various parameters on one training set, whose rows are binned once.
+    """Fits models with various parameters on one training set, whose rows are binned once and never copied.
 
     Args:
         data: what is fitted; `y` and `weight` are those of the kind's `learning` set.
         objective: LightGBM's `objective` and the `metric` to stop early on.
+        defaults: what the kind sets otherwise than `DEFAULTS`.
     """
 
-    def __init__(self, data: TrainingSet, objective: Mapping[str, Any]) -> None:
+    def __init__(self, data: TrainingSet, objective: Mapping[str, Any], defaults: Parameters | None = None) -> None:
         import lightgbm  # noqa: PLC0415
 
         self._lightgbm = lightgbm
-        self._data = data
-        self._fixed = {**_FIXED, **objective}
+        self.data = data
+        self.defaults = {**DEFAULTS, **(defaults or {})}
+        self.fixed = {**FIXED, **threads(data.train.x.size), **objective}
         self._train = self._dataset(data.train)
         self._validation = self._dataset(data.validation, self._train)
 
-    def fit(self, parameters: dict[str, float | int], *, rounds: int = _MOST_ROUNDS) -> Model:
-        """Fit with early stopping on the validation split's log-loss; the same data and parameters, the same text."""
-        booster = self._lightgbm.train(
-            {**self._fixed, **parameters, **self._monotone()},
-            self._train,
-            num_boost_round=rounds,
-            valid_sets=[self._validation],
-            callbacks=[self._lightgbm.early_stopping(_PATIENCE, verbose=False)],
-        )
-        return Model(
-            text=booster.model_to_string(num_iteration=booster.best_iteration),
-            parameters=dict(parameters),
-            rounds=int(booster.best_iteration),
-            validation_loss=float(next(iter(booster.best_score["valid_0"].values()))),
-        )
+    def fit(
+        self,
+        parameters: Parameters,
+        *,
+        rounds: int = _MOST_ROUNDS,
+        watch: Callable[[int, float], None] | None = None,
+    ) -> Model:
+        """Fit with early stopping on the validation split's loss; the same data and parameters, the same text.
+
+        Args:
+            watch: told (round from 1, validation loss) after each; what it raises ends the fit.
+        """
+        stop = self._lightgbm.early_stopping(_PATIENCE, verbose=False, min_delta=_LEAST_GAIN)
+        watching = [lambda env: watch(env.iteration + 1, env.evaluation_result_list[0][2])] if watch else []
+        booster = self._boost(parameters, rounds, [*watching, stop], valid_sets=[self._validation])
+        text = booster.model_to_string(num_iteration=booster.best_iteration)
+        loss = next(iter(booster.best_score["valid_0"].values()))
+        return Model(text, dict(parameters), int(booster.best_iteration), float(loss))
+
+    def refit(self, parameters: Parameters, rounds: int) -> Model:
+        """Fit exactly so many rounds, watching nothing: the text of a `fit` that stopped there, bit by bit."""
+
+        def stop(env: Any) -> None:
+            if env.iteration + 1 >= rounds:
+                raise self._lightgbm.callback.EarlyStopException(env.iteration, [])
+
+        booster = self._boost(parameters, max(rounds, _MOST_ROUNDS), [stop])
+        model = Model(booster.model_to_string(num_iteration=rounds), dict(parameters), rounds, float("nan"))
+        return Model(model.text, model.parameters, rounds, self._mean(self.losses(model)))
+
+    def losses(self, model: Model) -> Floats:
+        """The validation loss of each row [n], unweighted; its weighted mean is `model.validation_loss`."""
+        validation = self.data.validation
+        return losses.by_row(self.fixed, model.raw(validation.x), validation.y)
 
     def out_of_fold(self, model: Model) -> Floats:
-        """Raw log-odds [n] of the train split, each by a model like `model` that was not fitted on its person."""
-        raw = np.empty(len(self._data.train))
-        fold = np.array([int(_FOLDS * uniform("fold", each)) for each in self._data.train.person.tolist()])
-        for held_out in range(_FOLDS):
-            out = fold == held_out
-            if not out.any():
-                continue
-            booster = self._lightgbm.train(
-                {**self._fixed, **model.parameters, **self._monotone()},
-                self._train.subset(np.flatnonzero(~out).tolist()),
-                num_boost_round=model.rounds,
-            )
-            raw[out] = _predict(booster, self._data.train.x[out], raw_score=True)
+        """Raw scores [n] of the train split, each by a model like `model` that was not fitted on its person."""
+        rows = self.data.train
+        raw = np.empty(len(rows))
+        fold = folds.by_person(rows.person, rows.y, _FOLDS)
+        for held_out in range(int(fold.max()) + 1):
+            out = np.flatnonzero(fold == held_out)
+            rest = self._train.subset(np.flatnonzero(fold != held_out).tolist())
+            booster = self._lightgbm.train({**self._all(model.parameters)}, rest, num_boost_round=model.rounds)
+            for start in range(0, len(out), _CHUNK):
+                chunk = out[start : start + _CHUNK]
+                raw[chunk] = _predict(booster, rows.x[chunk], raw_score=True)
         return raw
 
-    def _monotone(self) -> dict[str, Any]:
-        directions = [self._data.problem.monotone.get(name, 0) for name in self._data.inputs]
-        return {"monotone_constraints": directions} if any(directions) else {}
+    def _boost(self, parameters: Parameters, rounds: int, callbacks: Sequence[Any], **more: Any) -> Any:
+        return self._lightgbm.train(
+            self._all(parameters), self._train, num_boost_round=rounds, callbacks=[*callbacks], **more
+        )
+
+    def _all(self, parameters: Parameters) -> dict[str, Any]:
+        directions = [self.data.problem.monotone.get(name, 0) for name in self.data.inputs]
+        monotone = {"monotone_constraints": directions} if any(directions) else {}
+        return {**self.fixed, **parameters, **monotone}
+
+    def _mean(self, loss: Floats) -> float:
+        return float(np.average(loss, weights=self.data.validation.weight))
 
     def _dataset(self, split: Split, reference: Any = None) -> Any:
         return self._lightgbm.Dataset(
@@ -133,9 +172,9 @@ class Trainer:
             label=split.y,
             weight=split.weight,
             reference=reference,
-            feature_name=self._data.columns,
-            categorical_feature=self._data.categories,
-            params=self._fixed,
+            feature_name=self.data.columns,
+            categorical_feature=self.data.categories,
+            params=self.fixed,
             free_raw_data=False,
         ).construct()
 

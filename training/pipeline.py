@@ -54,8 +54,8 @@ def fit(
     kind.check(data)
     name = data.problem.name
     learning = kind.learning(data)
-    trainer = Trainer(learning, kind.objective)
-    model = tune.search(trainer, plan, lambda done, of: progress("tune", 0.6 * done / of))
+    trainer = Trainer(learning, kind.objective, kind.defaults)
+    model = tune.search(trainer, plan, lambda share: progress("tune", 0.6 * share))
     progress("calibrate", 0.6)
     unseen = _unseen(learning, trainer.out_of_fold(model), model)
     calibration = kind.calibrate(unseen)
