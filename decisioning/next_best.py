@@ -36,7 +36,7 @@ class Known:
     vector: Mapping[str, float | str | None] = field(default_factory=dict)
     """Features by reference: those of `DecisionPoint.refs`."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Probability by problem: those of `DecisionPoint.scores`."""
+    """The model's answer by problem, of those of `DecisionPoint.scores`: a probability, an amount, an effect."""
     model_versions: Mapping[str, str] = field(default_factory=dict)
     """Version by problem of the models behind `scores`."""
     states: Mapping[str, PolicyState | None] = field(default_factory=dict)

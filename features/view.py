@@ -54,6 +54,8 @@ class Feature:
     """None: what its unit implies (`features.quality`)."""
     identifier: bool = False
     """Names something (an account): `view:*` leaves it out, for a model must not learn names by heart."""
+    absent: str = ""
+    """The reason where the value is missing: "never ordered"; empty where nothing more is known than that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,13 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from features.kernel.card import Card, column_name, load_card
 from features.kernel.champion import POINTER, Champion, read_champion
 from features.kernel.discover import pick
-from features.kernel.errors import InvalidInput, KairosError
-from serving.model import Booster
+from features.kernel.errors import InvalidInput, KairosError, NotFound
+from serving.model import Booster, Floats
 
 __all__ = ["Bundle", "Models", "load_bundle"]
 
@@ -32,15 +34,25 @@ class Bundle:
     booster: Booster | None
     refs: tuple[str, ...]
     """Every feature reference read for one customer: the card's features, then those of its candidate columns."""
-    codes: dict[str, dict[str, int]]
-    """Code of each category value, by reference."""
+    inputs: tuple[str, ...]
+    """The card's features by reference, in the model's order."""
+    categories: tuple[tuple[int, str, dict[str, int]], ...]
+    """Of each category its place among the inputs, its reference, and the code of each value."""
+    knots: tuple[Floats, Floats]
+    """The card's calibration: raw scores and the answers there."""
 
 
 def _bundle(card: Card, booster: Booster | None) -> Bundle:
     columns = card.candidates.columns if card.candidates else ()
-    refs = [each.ref for each in card.features] + [ref for column in columns for ref in column.refs]
-    codes = {each.ref: {v: i for i, v in enumerate(each.vocabulary)} for each in card.features if each.vocabulary}
-    return Bundle(card, booster, tuple(dict.fromkeys(refs)), codes)
+    inputs = tuple(each.ref for each in card.features)
+    refs = [*inputs, *(ref for column in columns for ref in column.refs)]
+    categories = tuple(
+        (i, each.ref, {value: code for code, value in enumerate(each.vocabulary)})
+        for i, each in enumerate(card.features)
+        if each.dtype == "category"
+    )
+    knots = np.array(card.calibration.raw), np.array(card.calibration.value)
+    return Bundle(card, booster, tuple(dict.fromkeys(refs)), inputs, categories, knots)
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -91,8 +103,10 @@ class Models:
         """The bundle served for a problem.
 
         Raises:
-            NotFound: there is none; the message names the problems there are.
+            NotFound: there is none; the message says why, or names the problems there are.
         """
+        if problem not in self._bundles and problem in self.faults:
+            raise NotFound(f"has no model that can be served: {self.faults[problem]}", field="problem", value=problem)
         return pick(self._bundles, problem, field="problem")
 
     def refresh(self) -> None:

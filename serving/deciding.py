@@ -19,8 +19,9 @@ from features.kernel.group_commit import GroupCommit
 from features.kernel.ledger import Ledger
 from features.kernel.records import Decision, PolicyState
 from serving.journal import durable
+from serving.known import Rung, Value
 from serving.metrics import Metrics
-from serving.score import Rung, Value, score
+from serving.score import score
 from serving.scorer import Scorer
 
 __all__ = ["Decider"]
@@ -129,7 +130,7 @@ class Decider:
         return next_best.Known(
             rung=min(rungs, key=_WORST_FIRST.index),
             vector=known.values,
-            scores={problem: each.probability for problem, each in scored.items()},
+            scores={problem: each.value for problem, each in scored.items()},
             model_versions={each.card.problem: each.card.version for each in bundles},
             states=self._states.get(point.name, {}),
         )

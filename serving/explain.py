@@ -1,121 +1,157 @@
-"""Why a score is what it is: exact SHAP values of the raw log-odds, and the same in probability points and words.
+"""Why an answer is what it is: exact SHAP values of the raw score, and the same in the answer's own unit and in words.
 
-SHAP values sum to the raw log-odds. Shown as points they are all multiplied by one factor, so that they sum to the
-calibrated probability minus the reference: the calibrated probability of the base, the log-odds from which the SHAP
-values start. Calibration being monotonic, a reason never changes its sign.
+SHAP values sum to the raw score. Shown in the answer's unit (points of a probability or an effect, euros, days) they
+are all multiplied by one factor, so that they sum to the answer minus the reference: the answer at the base, the raw
+score from which the SHAP values start. Calibration rises with the raw score, whatever the link, so the factor is never
+negative: a reason never changes its sign.
+
+Members of a family (the same count over 7, 30 and 90 days) share one effect among them as the trees happened to split
+it; their sum is what can be believed, so they are one reason together, with its members inside.
+
+Source: Lundberg et al., "From local explanations to global understanding with explainable AI for trees", 2020.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import NamedTuple
 
 from features.kernel.card import Card
+from features.vectors import Value
 from serving.bundles import Bundle
-from serving.score import Known, Value, calibrate, matrix
-from serving.score import score as score_known
+from serving.known import Known
+from serving.model import Floats
+from serving.score import Scored, answers, calibrate, candidate_label, compute
+from serving.words import effect, sentence
 
-__all__ = ["Explanation", "Reason", "explain"]
+__all__ = ["Explanation", "Reason", "ReasonGroup", "explain"]
+
+_NOTHING = 1e-9
+"""Contributions that sum to less cancel out: what is left of them is rounding, and no scale for points."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What one input did to one score."""
+    """What one input did to one answer."""
 
     ref: str
     value: Value
     contribution: float
-    """SHAP value, in raw log-odds."""
+    """SHAP value, in the raw score."""
     points: float
-    """The same in probability, scaled as the module says; 0.08 reads "+8 points"."""
+    """The same in the answer's unit, scaled as the module says; 0.08 of a probability reads "+8 points"."""
+    words: str
+    """`ordered 3 times in 30 days`."""
     text: str
+    """The same and what it is worth: `ordered 3 times in 30 days (+8 points)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonGroup:
+    """What a family of inputs did together; an input without a family is a group of one, named by its reference."""
+
+    group: str
+    contribution: float
+    points: float
+    text: str
+    reasons: tuple[Reason, ...]
+    """Its members, the strongest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`base + sum(contribution) = raw`, and `reference_probability + sum(points) = probability`."""
+    """`base + sum(contribution) = raw`, `reference + sum(points) = value`, over the reasons as over the groups."""
 
-    probability: float
-    reference_probability: float
+    value: float
+    reference: float
     raw: float
     base: float
     reasons: tuple[Reason, ...]
     """Every input, the strongest first."""
+    groups: tuple[ReasonGroup, ...]
+    """Every family, the strongest first."""
     candidate: int | None = None
     """The candidate explained: the best one."""
 
 
-def explain(bundle: Bundle, known: Known) -> Explanation | None:
-    """Explain one customer's score (of a problem with candidates: the best one's); None on the rung `prior`."""
-    card = bundle.card
-    if bundle.booster is None or known.rung == "prior":
-        return None
-    best = score_known(bundle, [known])[0].best
-    row = matrix(bundle, [known.values])[best or 0]
-    shares = bundle.booster.contributions(row[np.newaxis])[0]
-    raw = float(bundle.booster.raw(row[np.newaxis])[0])
-    probability = float(calibrate(bundle, np.array([raw]))[0])
-    contributions, base, total = shares[:-1], float(shares[-1]), float(shares[:-1].sum())
-    reference = float(calibrate(bundle, np.array([base]))[0])
-    factor = (probability - reference) / total if total else 0.0  # never negative: calibration is monotonic
-    inputs = _inputs(card, known.values, row, best)
-    reasons = [
-        Reason(ref, value, float(share), float(share * factor), _words(ref, phrase, value, float(share * factor)))
-        for (ref, phrase, value), share in zip(inputs, contributions, strict=True)
-    ]
-    reasons.sort(key=lambda each: -abs(each.contribution))
-    return Explanation(probability, reference, raw, base, tuple(reasons), best)
+def explain(bundle: Bundle, known: Sequence[Known]) -> tuple[list[Scored], list[Explanation | None]]:
+    """Answer and explain each customer (of a problem with candidates the best one); None on the rung `prior`."""
+    computed = compute(bundle, known)
+    scored, explained = answers(bundle, known, computed), list[Explanation | None]([None] * len(known))
+    if computed is None or bundle.booster is None:
+        return scored, explained
+    shap = bundle.booster.contributions(computed.rows)
+    references = calibrate(bundle, shap[:, -1])
+    for i, place in enumerate(computed.places):
+        found = _Found(shap[i, :-1], float(computed.raw[i]), float(shap[i, -1]), computed.best[i])
+        explained[place] = _explanation(
+            bundle.card, known[place].values, found, float(computed.values[i]), float(references[i])
+        )
+    return scored, explained
 
 
-def _inputs(
-    card: Card, values: Mapping[str, Value], row: np.ndarray[tuple[int], np.dtype[np.float64]], candidate: int | None
-) -> list[tuple[str, str, Value]]:
-    inputs = [(each.ref, each.phrase, values.get(each.ref)) for each in card.features]
-    for j, column in enumerate(card.candidates.columns if card.candidates else (), start=len(card.features)):
-        value = None if np.isnan(row[j]) else float(row[j])
-        ref = column.refs[candidate] if column.refs and candidate is not None else column.name
-        inputs.append((ref, column.phrase, value))
+class _Found(NamedTuple):
+    """Of one customer the SHAP values [width], raw score, base and best candidate."""
+
+    shap: Floats
+    raw: float
+    base: float
+    best: int | None
+
+
+class _Input(NamedTuple):
+    ref: str
+    group: str
+    value: Value
+    words: str
+
+
+def _explanation(card: Card, values: Mapping[str, Value], found: _Found, value: float, reference: float) -> Explanation:
+    total = float(found.shap.sum())
+    factor = (value - reference) / total if abs(total) > _NOTHING else 0.0
+    families: dict[str, list[Reason]] = {}
+    for each, contribution in zip(_inputs(card, values, found), found.shap.tolist(), strict=True):
+        points = contribution * factor
+        reason = Reason(each.ref, each.value, contribution, points, each.words, _text(card, each.words, points))
+        families.setdefault(each.group or each.ref, []).append(reason)
+    reasons = sorted((each for family in families.values() for each in family), key=_strength)
+    groups = sorted((_group(card, name, each, found.best) for name, each in families.items()), key=_strength)
+    return Explanation(value, reference, found.raw, found.base, tuple(reasons), tuple(groups), found.best)
+
+
+def _strength(reason: Reason | ReasonGroup) -> float:
+    return -abs(reason.contribution)
+
+
+def _text(card: Card, words: str, points: float) -> str:
+    return f"{words} ({effect(card, points)})"
+
+
+def _group(card: Card, name: str, family: list[Reason], candidate: int | None) -> ReasonGroup:
+    """A family in the words of its strongest member that pulls the way the family does."""
+    members = tuple(sorted(family, key=_strength))
+    contribution, points = sum(each.contribution for each in members), sum(each.points for each in members)
+    words = next((each for each in members if each.contribution * contribution > 0), members[0]).words
+    if card.candidates is not None and name == card.candidates.name and candidate is not None:
+        words = f"{name} {candidate_label(card, candidate)}"
+    elif len(members) > 1:
+        words += f", and {len(members) - 1} like it"
+    return ReasonGroup(name, contribution, points, _text(card, words, points), members)
+
+
+def _inputs(card: Card, values: Mapping[str, Value], found: _Found) -> list[_Input]:
+    """Every input in the model's order; what depends on the candidate is one family, named as the candidates are."""
+    inputs = []
+    for feature in card.features:
+        value = values.get(feature.ref)
+        words = sentence(feature.ref, feature.phrase, feature.absent, feature.unit, value)
+        inputs.append(_Input(feature.ref, feature.group, value, words))
+    if card.candidates is None or found.best is None:
+        return inputs
+    for column in card.candidates.columns:
+        ref = column.refs[found.best] if column.refs else column.name
+        value = values.get(ref) if column.refs else column.values[found.best]
+        words = sentence(ref, column.phrase, "", column.unit, value)
+        inputs.append(_Input(ref, card.candidates.name, value, words))
     return inputs
-
-
-def _words(ref: str, phrase: str, value: Value, points: float) -> str:
-    """The phrase with its value, and the points it is worth.
-
-    >>> _words("orders:count_30d", "ordered {value} times in 30 days", 3.0, 0.08)
-    'ordered 3 times in 30 days (+8 points)'
-    >>> _words("orders:average_value", "", 12.345, -0.0004)
-    'orders average value is 12.3 (−0.04 points)'
-    >>> _words("orders:count_30d", "ordered {value} times in 30 days", None, 0.0)
-    'orders count 30d is not known (0 points)'
-    """
-    name = ref.replace(":", " ").replace("_", " ")
-    if value is None:
-        text = f"{name} is not known"
-    elif phrase:
-        text = phrase.replace("{value}", _shown(value))
-    else:
-        text = f"{name} is {_shown(value)}"
-    return f"{text} ({_signed(100 * points)})"
-
-
-def _shown(value: float | str) -> str:
-    """A value as people write it: at most two decimals, no more than the size of the number is worth.
-
-    >>> [_shown(each) for each in (3.0, 0.00004, 0.256, 17.634, 678.12, 12345.6, "DE")]
-    ['3', '0', '0.26', '17.6', '678', '12,346', 'DE']
-    """
-    if isinstance(value, str):
-        return value
-    text = f"{value:,.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text == "-0" else text
-
-
-def _signed(points: float) -> str:
-    size = abs(points)
-    digits = 0 if size >= 2 or size == 0 else 1 if size >= 0.5 else 2
-    number = f"{size:.{digits}f}"
-    sign = "" if not float(number) else "+" if points > 0 else "−"
-    return f"{sign}{number if float(number) else '0'} {'point' if number == '1' else 'points'}"

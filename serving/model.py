@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from features.kernel.errors import InvalidInput, Unavailable
 
-__all__ = ["Booster", "Floats"]
+__all__ = ["Booster", "Floats", "Matrix"]
 
 Floats = NDArray[np.float64]
+Matrix = NDArray[np.float32] | NDArray[np.float64]
 
-_FLOAT64 = 1
+_FLOAT32, _FLOAT64 = 0, 1
 _RAW, _CONTRIBUTIONS = 1, 3
 _ROW_MAJOR = 1
 _ALL_TREES = -1
@@ -77,7 +78,7 @@ class Booster:
         self.names = self._names()
         """Column names, in order."""
 
-    def raw(self, rows: Floats) -> Floats:
+    def raw(self, rows: Matrix) -> Floats:
         """Raw scores [n] (log-odds of a binary model) of rows [n, width]; NaN is a missing value.
 
         Raises:
@@ -85,7 +86,7 @@ class Booster:
         """
         return self._predict(rows, _RAW, 1)[:, 0]
 
-    def contributions(self, rows: Floats) -> Floats:
+    def contributions(self, rows: Matrix) -> Floats:
         """SHAP values [n, width + 1] of rows [n, width]; the last column is the base, each row sums to its raw score.
 
         Source: Lundberg et al., "From local explanations to global understanding with explainable AI for trees", 2020.
@@ -95,18 +96,20 @@ class Booster:
         """
         return self._predict(rows, _CONTRIBUTIONS, self.width + 1)
 
-    def _predict(self, rows: Floats, kind: int, outputs: int) -> Floats:
+    def _predict(self, rows: Matrix, kind: int, outputs: int) -> Floats:
         if rows.ndim != 2 or rows.shape[1] != self.width:
             raise InvalidInput(f"rows must have {self.width} columns", field="rows", value=rows.shape)
-        rows = np.ascontiguousarray(rows, dtype=np.float64)  # Fortran order would give wrong scores in silence
+        single = rows.dtype == np.float32
+        # Fortran order would give wrong scores in silence.
+        held = np.ascontiguousarray(rows, dtype=np.float32 if single else np.float64)
         out, written = np.empty((len(rows), outputs)), ctypes.c_int64()
         if not len(rows):
             return out
         _call(
             "LGBM_BoosterPredictForMat",
             self._handle,
-            rows.ctypes.data_as(ctypes.c_void_p),
-            ctypes.c_int(_FLOAT64),
+            held.ctypes.data_as(ctypes.c_void_p),
+            ctypes.c_int(_FLOAT32 if single else _FLOAT64),
             ctypes.c_int32(len(rows)),
             ctypes.c_int32(self.width),
             ctypes.c_int(_ROW_MAJOR),

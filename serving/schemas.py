@@ -7,31 +7,29 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
+from features.kernel.card import Kind
 from features.kernel.events import MAX_ID
 
 __all__ = [
     "BATCH",
+    "RUNG",
     "CardOut",
     "DecisionIn",
     "DecisionOut",
     "EventBatch",
     "EventIn",
-    "ExplanationOut",
-    "ExplanationsOut",
     "Id",
     "MetricOut",
     "ModelOut",
     "ModelsOut",
+    "Number",
     "OutcomeBatch",
     "OutcomeIn",
     "ProblemOut",
-    "ReasonOut",
     "ReceiptOut",
     "ReceiptsOut",
-    "ScoreItem",
-    "ScoreOut",
-    "ScoresIn",
-    "ScoresOut",
+    "Rung",
+    "example",
 ]
 
 BATCH = 1_000
@@ -48,10 +46,11 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID, pattern=r
 Instant = Annotated[AwareDatetime, AfterValidator(_instant)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Rung = Literal["fresh", "stale", "default", "prior"]
-_RUNG = Field(description="fresh, stale (older than the TTL), default (unknown customer) or prior (no model or store)")
+RUNG = Field(description="fresh, stale (older than the TTL), default (unknown customer) or prior (no model or store)")
 
 
-def _example(**fields: Any) -> ConfigDict:
+def example(**fields: Any) -> ConfigDict:
+    """Configuration of a body: unknown fields are refused, and `/docs` shows this example."""
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [fields]})
 
 
@@ -61,7 +60,7 @@ def _example(**fields: Any) -> ConfigDict:
 class EventIn(BaseModel):
     """One thing that happened to one person."""
 
-    model_config = _example(
+    model_config = example(
         event_id="order-1001",
         customer_id="c1",
         type="order",
@@ -104,97 +103,9 @@ class ReceiptOut(BaseModel):
 class ReceiptsOut(BaseModel):
     """Receipts in the order of the items; what is `accepted` is durable."""
 
-    model_config = _example(receipts=[{"id": "order-1001", "status": "accepted", "reason": None}])
+    model_config = example(receipts=[{"id": "order-1001", "status": "accepted", "reason": None}])
 
     receipts: list[ReceiptOut]
-
-
-# -- scores ------------------------------------------------------------------------------------------------------------
-
-
-class ScoreItem(BaseModel):
-    """One customer to score; `features` only for a model whose card says its source is the request."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    customer_id: Id
-    features: dict[str, Number | str | None] | None = None
-
-
-class ScoresIn(BaseModel):
-    """Up to 1,000 customers."""
-
-    model_config = _example(items=[{"customer_id": "c1"}])
-
-    items: Annotated[list[ScoreItem], Field(min_length=1, max_length=BATCH)]
-
-
-class CandidateOut(BaseModel):
-    """One candidate and its calibrated probability."""
-
-    candidate: int
-    label: str
-    probability: float
-
-
-class ScoreOut(BaseModel):
-    """One answer."""
-
-    score_id: str
-    customer_id: str
-    probability: float = Field(description="calibrated; of a problem with candidates, the best one's")
-    rung: Rung = _RUNG
-    age_seconds: float | None = Field(description="age of the oldest feature, where features were read")
-    best: CandidateOut | None = None
-    top: list[CandidateOut] | None = Field(default=None, description="the best candidates, best first")
-
-
-class ScoresOut(BaseModel):
-    """Answers in the order of the items."""
-
-    model_config = _example(
-        problem="churn",
-        model_version="1",
-        results=[
-            {"score_id": "9f2c", "customer_id": "c1", "probability": 0.23, "rung": "fresh", "age_seconds": 12.5},
-        ],
-    )
-
-    problem: str
-    model_version: str
-    results: list[ScoreOut]
-
-
-class ReasonOut(BaseModel):
-    """What one input did to the score."""
-
-    ref: str
-    value: float | str | None
-    contribution: float = Field(description="SHAP value in raw log-odds")
-    points: float = Field(description="the same in probability: 0.08 is 8 percentage points")
-    text: str
-
-
-class ExplanationOut(BaseModel):
-    """`base + Σ contribution = raw`; `reference_probability + Σ points = probability`."""
-
-    customer_id: str
-    probability: float
-    rung: Rung = _RUNG
-    age_seconds: float | None
-    reference_probability: float
-    raw: float | None = Field(description="log-odds; null on the rung prior, where there is nothing to explain")
-    base: float | None
-    candidate: CandidateOut | None = None
-    reasons: list[ReasonOut]
-
-
-class ExplanationsOut(BaseModel):
-    """Explanations in the order of the items."""
-
-    problem: str
-    model_version: str
-    results: list[ExplanationOut]
 
 
 # -- decisions and outcomes --------------------------------------------------------------------------------------------
@@ -203,7 +114,7 @@ class ExplanationsOut(BaseModel):
 class DecisionIn(BaseModel):
     """A question for the next best action; the same `request_id` gets the same answer."""
 
-    model_config = _example(request_id="r-1", customer_id="c1", decision_point="win_back")
+    model_config = example(request_id="r-1", customer_id="c1", decision_point="win_back")
 
     request_id: Id | None = None
     customer_id: Id
@@ -213,7 +124,7 @@ class DecisionIn(BaseModel):
 class DecisionOut(BaseModel):
     """A decision as it stands in the journal."""
 
-    model_config = _example(
+    model_config = example(
         decision_id="d-1",
         request_id="r-1",
         customer_id="c1",
@@ -244,14 +155,14 @@ class DecisionOut(BaseModel):
     state_version: int
     exclusions: dict[str, str] = Field(description="actions that were not eligible, each with its reason")
     model_versions: dict[str, str]
-    rung: Rung = _RUNG
+    rung: Rung = RUNG
     decided_at: datetime
 
 
 class OutcomeIn(BaseModel):
     """What came of a decision."""
 
-    model_config = _example(
+    model_config = example(
         outcome_id="o-1", decision_id="d-1", kind="order", value=1.0, occurred_at="2026-02-03T09:30:00Z"
     )
 
@@ -288,7 +199,8 @@ class ModelOut(BaseModel):
 
     problem: str
     version: str
-    kind: str
+    kind: Kind
+    unit: str
     source: str
     question: str
     headline: str
@@ -315,7 +227,7 @@ class CardOut(BaseModel):
 class ProblemOut(BaseModel):
     """An error, as RFC 9457 has it."""
 
-    model_config = _example(
+    model_config = example(
         type="urn:kairos:error:not-found",
         title="It does not exist here",
         status=404,

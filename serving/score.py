@@ -1,142 +1,156 @@
-"""From a customer's features to a calibrated probability, by what the card says and nothing else.
+"""From a customer's features to a calibrated answer, by what the card says and nothing else.
 
-Every answer stands on a rung: `fresh`, `stale` (features older than their TTL), `default` (customer unknown: the
-card's typical values) or `prior` (no store, or a damaged model: the base rate). A missing dependency lowers the rung.
+The answer is what the card's kind says: a probability, of candidates that of the best one; an expected amount; or what
+a treatment adds to a probability.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import repeat
 
 import numpy as np
+from numpy.typing import NDArray
 
-from features.kernel.card import Card
-from features.kernel.errors import NotFound, Unavailable
-from features.vectors import Value, VectorReader
+from features.kernel.card import Candidates, Card
 from serving.bundles import Bundle
+from serving.known import Known, Rung, Value
 from serving.model import Floats
 
-__all__ = ["PRIOR", "Known", "Rung", "Scored", "Value", "calibrate", "candidate_label", "look_up", "matrix", "score"]
-
-_log = logging.getLogger(__name__)
-
-Rung = Literal["fresh", "stale", "default", "prior"]
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What is known about one customer when a question is answered."""
-
-    rung: Rung
-    values: Mapping[str, Value]
-    """By feature reference; empty on the rung `prior`."""
-    age_seconds: float | None = None
-    """Age of the oldest feature, where features were read."""
+__all__ = ["Computed", "Scored", "answers", "calibrate", "candidate_label", "compute", "matrix", "score"]
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One answer: calibrated probability, and of a problem with candidates the probability of each."""
+    """One answer, and of a problem with candidates the probability of each."""
 
-    probability: float
+    value: float
+    """In the card's unit."""
     rung: Rung
     age_seconds: float | None
+    low: float | None = None
+    """Bounds of the card's interval at this answer; None where the card has none, or nothing of the customer's own
+    was scored."""
+    high: float | None = None
     best: int | None = None
     """Index of the candidate with the greatest probability (the first of equals)."""
     candidates: Floats | None = None
     """Calibrated probability of every candidate [count]."""
 
 
-PRIOR = Known("prior", {})
-"""Nothing could be read."""
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What the model made of the m customers it could compute; the others stand on the rung `prior`."""
+
+    places: list[int]
+    """[m]: which of the customers asked about."""
+    rows: NDArray[np.float32]
+    """[m, width]: the model's inputs, of a problem with candidates those of the best one."""
+    raw: Floats
+    """[m]: raw scores."""
+    values: Floats
+    """[m]: answers."""
+    best: Sequence[int | None]
+    """[m]: the best candidate."""
+    candidates: Sequence[Floats | None]
+    """[m]: the probability of each candidate [count]."""
 
 
-def look_up(
-    reader: VectorReader | None,
-    customers: Sequence[str],
-    refs: Sequence[str],
-    defaults: Mapping[str, Value],
-    ttl_seconds: float,
-) -> list[Known]:
-    """Read each customer's features; one `Known` a customer, in order. Never raises for a store that is away.
-
-    Args:
-        reader: the online store, or None while there is none.
-        defaults: values of an unknown customer, by reference.
-        ttl_seconds: age beyond which features are `stale`, as are those that outlived their own view's TTL.
-    """
-    if reader is None:
-        return [PRIOR] * len(customers)
-    try:
-        vectors = reader.read_vectors(customers, refs)
-    except (Unavailable, NotFound) as error:  # NotFound: the model asks for a feature that the store no longer has
-        _log.warning("scoring on the rung prior: %s", error)
-        return [PRIOR] * len(customers)
-    typical = Known("default", {ref: defaults.get(ref) for ref in refs})
-    found = []
-    rows = zip(vectors.values, vectors.age_seconds, vectors.known, vectors.expired, strict=True)
-    for values, age, known, expired in rows:
-        seconds = None if math.isnan(age) else float(age)
-        rung: Rung = "stale" if seconds is None or seconds > ttl_seconds or expired else "fresh"
-        found.append(Known(rung, dict(zip(refs, values, strict=True)), seconds) if known else typical)
-    return found
+def score(bundle: Bundle, known: Sequence[Known]) -> list[Scored]:
+    """Score each customer, in order; those on `prior`, and all where the model is broken, get the card's prior."""
+    return answers(bundle, known, compute(bundle, known))
 
 
-def matrix(bundle: Bundle, rows: Sequence[Mapping[str, Value]]) -> Floats:
+def compute(bundle: Bundle, known: Sequence[Known]) -> Computed | None:
+    """What the model makes of those whose features are known; None where there is nobody, or no model."""
+    places = [i for i, each in enumerate(known) if each.rung != "prior"]
+    if bundle.booster is None or not places:
+        return None
+    rows = matrix(bundle, [known[i].values for i in places])
+    raw = bundle.booster.raw(rows)
+    values = calibrate(bundle, raw)
+    if bundle.card.candidates is None:
+        nothing = [None] * len(places)
+        return Computed(places, rows, raw, values, nothing, nothing)
+    by_candidate = values.reshape(len(places), -1)
+    best = np.argmax(by_candidate, axis=1)
+    chosen = np.arange(len(places)) * bundle.card.candidates.count + best
+    return Computed(places, rows[chosen], raw[chosen], values[chosen], best.tolist(), list(by_candidate))
+
+
+def answers(bundle: Bundle, known: Sequence[Known], computed: Computed | None) -> list[Scored]:
+    """One answer a customer, in order."""
+    card = bundle.card
+    scored = [Scored(card.prior, "prior", each.age_seconds) for each in known]
+    if computed is None:
+        return scored
+    found = zip(
+        computed.places,
+        computed.values.tolist(),
+        _bounds(card, computed.values),
+        computed.best,
+        computed.candidates,
+        strict=True,
+    )
+    for place, value, bounds, best, candidates in found:
+        rung, age = known[place].rung, known[place].age_seconds
+        # Typical values are nobody's own: how far off their answer is, is not known.
+        low, high = bounds if rung != "default" else _UNBOUND
+        scored[place] = Scored(value, rung, age, low, high, best, candidates)
+    return scored
+
+
+_UNBOUND = (None, None)
+
+
+def _bounds(card: Card, values: Floats) -> Iterable[tuple[float | None, float | None]]:
+    """Of each answer its interval, by the card's."""
+    interval = card.interval
+    if interval is None:
+        return repeat(_UNBOUND, len(values))
+    low, high = (np.interp(values, interval.value, bound).tolist() for bound in (interval.low, interval.high))
+    return zip(low, high, strict=True)
+
+
+def calibrate(bundle: Bundle, raw: Floats) -> Floats:
+    """Raw scores to answers: linear between the card's knots, constant beyond them."""
+    return np.interp(raw, *bundle.knots)
+
+
+def matrix(bundle: Bundle, rows: Sequence[Mapping[str, Value]]) -> NDArray[np.float32]:
     """Rows of values by reference as the model's input: [n, width], or [n · count, width] with candidates.
 
-    A category becomes its place in the vocabulary; what is missing, or was not seen in training, becomes NaN.
+    Rounded to float32, as training saw them: a value near a threshold falls on the same side of it. A category becomes
+    its place in the vocabulary; what is missing, or was not seen in training, becomes NaN.
     """
-    card = bundle.card
-    codes = [bundle.codes.get(each.ref) if each.dtype == "category" else None for each in card.features]
-    categorical = [each.dtype == "category" for each in card.features]
-    inputs = np.empty((len(rows), len(card.features)))
-    for i, row in enumerate(rows):
-        for j, feature in enumerate(card.features):
-            value = row.get(feature.ref)
-            inputs[i, j] = _coded(value, codes[j] or {}) if categorical[j] else _number(value)
-    if card.candidates is None:
-        return inputs
-    count, first = card.candidates.count, len(card.features)
-    spread = np.empty((len(rows) * count, first + len(card.candidates.columns)))
+    cells = [_cells(bundle, row) for row in rows]
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, in training too
+        inputs = np.array(cells, dtype=np.float32).reshape(len(rows), len(bundle.inputs))
+        return inputs if bundle.card.candidates is None else _spread(bundle.card.candidates, inputs, rows)
+
+
+def _cells(bundle: Bundle, row: Mapping[str, Value]) -> list[float]:
+    cells = [value if (value := row.get(ref)).__class__ is float else _number(value) for ref in bundle.inputs]
+    for i, ref, codes in bundle.categories:
+        cells[i] = codes.get(row.get(ref), math.nan)  # type: ignore[arg-type]  # what is no text has no code
+    return cells
+
+
+def _spread(
+    candidates: Candidates, inputs: NDArray[np.float32], rows: Sequence[Mapping[str, Value]]
+) -> NDArray[np.float32]:
+    """One row a candidate: the customer's inputs, then the candidate's columns."""
+    count, first = candidates.count, inputs.shape[1]
+    spread = np.empty((len(rows) * count, first + len(candidates.columns)), np.float32)
     spread[:, :first] = np.repeat(inputs, count, axis=0)
-    for j, column in enumerate(card.candidates.columns, start=first):
+    for j, column in enumerate(candidates.columns, start=first):
         if column.values:
             spread[:, j] = np.tile(np.asarray(column.values), len(rows))
         else:
             spread[:, j] = [_number(row.get(ref)) for row in rows for ref in column.refs]
     return spread
-
-
-def calibrate(bundle: Bundle, raw: Floats) -> Floats:
-    """Raw log-odds to probability: linear between the card's knots, constant beyond them."""
-    knots = bundle.card.calibration
-    return np.interp(raw, knots.raw, knots.value)
-
-
-def score(bundle: Bundle, known: Sequence[Known]) -> list[Scored]:
-    """Score each customer, in order; those on `prior`, and all where the model is broken, get the base rate."""
-    answers: list[Scored] = [Scored(bundle.card.prior, "prior", each.age_seconds) for each in known]
-    scorable = [i for i, each in enumerate(known) if each.rung != "prior"]
-    if bundle.booster is None or not scorable:
-        return answers
-    probabilities = calibrate(bundle, bundle.booster.raw(matrix(bundle, [known[i].values for i in scorable])))
-    if bundle.card.candidates is None:
-        for i, probability in zip(scorable, probabilities.tolist(), strict=True):
-            answers[i] = Scored(probability, known[i].rung, known[i].age_seconds)
-        return answers
-    for i, each in zip(scorable, probabilities.reshape(len(scorable), -1), strict=True):
-        best = int(np.argmax(each))
-        answers[i] = Scored(float(each[best]), known[i].rung, known[i].age_seconds, best, each)
-    return answers
-
-
-def _coded(value: Value, codes: Mapping[str, int]) -> float:
-    return float(codes.get(value, math.nan)) if isinstance(value, str) else math.nan
 
 
 def _number(value: Value) -> float:
@@ -148,7 +162,9 @@ _WEEK = 168
 
 
 def candidate_label(card: Card, candidate: int) -> str:
-    """A candidate in words: an hour of the week (local time, Monday 00:00 is 0), else its number."""
+    """A candidate in words: its label, an hour of the week (local time, Monday 00:00 is 0), else its number."""
+    if card.candidates is not None and card.candidates.labels:
+        return card.candidates.labels[candidate]
     if card.candidates is not None and card.candidates.count == _WEEK:
         return f"{_DAYS[candidate // 24]} {candidate % 24:02d}:00"
     return str(candidate)

@@ -17,8 +17,9 @@ from features.vectors import VectorReader
 from serving.bundles import Bundle, Models
 from serving.errors import did_you_mean
 from serving.explain import Explanation, explain
+from serving.known import PRIOR, Known, Value, look_up
 from serving.metrics import Metrics
-from serving.score import PRIOR, Known, Scored, Value, look_up, score
+from serving.score import Scored, score
 from serving.score_log import ScoreLog
 
 __all__ = ["Answers", "Asked", "Scorer"]
@@ -96,8 +97,7 @@ class Scorer:
         """
         bundle = self.models.get(problem)
         known = await self._known(bundle, asked)
-        scored = await self._scored(bundle, known)
-        explained = await asyncio.to_thread(lambda: [explain(bundle, each) for each in known])
+        scored, explained = await asyncio.to_thread(explain, bundle, known)
         return self._served(bundle, asked, known, scored), explained
 
     async def read(self, customers: Sequence[str], refs: Sequence[str], defaults: Mapping[str, Value]) -> list[Known]:
@@ -143,7 +143,7 @@ class Scorer:
                 problem=card.problem,
                 model_version=card.version,
                 rung=answer.rung,
-                probability=answer.probability,
+                value=answer.value,
                 features=dict(what.values),
                 scored_at=instant,
             )

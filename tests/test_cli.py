@@ -172,7 +172,7 @@ def watched_home(tmp_path: Path) -> Path:
             [
                 Score(
                     score_id=f"{day}-{i}", customer_id=f"c{i}", problem="churn", model_version="1-abc",
-                    rung="default" if i >= 1_100 else "fresh", probability=0.1, features=row,
+                    rung="default" if i >= 1_100 else "fresh", value=0.1, features=row,
                     scored_at=START + timedelta(days=day, seconds=i),
                 )
                 for i, row in enumerate(rows)

@@ -124,7 +124,7 @@ def fill_ledger(ledger: Ledger, events: pl.DataFrame) -> None:
         [
             Score(
                 score_id=f"score {who}", customer_id=who, problem="churn", model_version="1", rung="fresh",
-                probability=0.5, features={"profile:country": "DE"}, scored_at=NOW,
+                value=0.5, features={"profile:country": "DE"}, scored_at=NOW,
             )
             for who in PEOPLE
         ]

@@ -232,7 +232,7 @@ def test_a_version_of_a_state_is_published_once(ledger: Ledger) -> None:
 def test_scores_come_back_since_an_instant(ledger: Ledger) -> None:
     rows = [
         Score(
-            score_id=f"s{i}", customer_id="c1", problem="churn", model_version="1", rung="fresh", probability=0.1 * i,
+            score_id=f"s{i}", customer_id="c1", problem="churn", model_version="1", rung="fresh", value=0.1 * i,
             features={"web:views_7d": None, "profile:country": "DE", "x": 1.5}, scored_at=T0 + timedelta(hours=i),
         )
         for i in range(3)

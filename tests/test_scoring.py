@@ -21,8 +21,9 @@ from features.kernel.errors import InvalidInput, NotFound
 from features.kernel.seeds import generator
 from features.kernel.settings import quiet_libraries
 from serving.bundles import Bundle, Models, load_bundle
-from serving.explain import explain
-from serving.score import Known, calibrate, candidate_label, look_up, matrix, score
+from serving.explain import Explanation, explain
+from serving.known import Known, look_up
+from serving.score import calibrate, candidate_label, matrix, score
 from serving.testing import MemoryStore, publish, simple_card
 
 quiet_libraries()
@@ -104,8 +105,8 @@ def test_a_score_does_not_depend_on_its_neighbours(bundle: Bundle, rows: list[di
     known = [Known("fresh", each) for each in rows]
     together = score(bundle, known)
     assert together == [score(bundle, [each])[0] for each in known]
-    low, high = bundle.card.calibration.probability[0], bundle.card.calibration.probability[-1]
-    assert all(low <= each.probability <= high for each in together)
+    low, high = bundle.card.calibration.value[0], bundle.card.calibration.value[-1]
+    assert all(low <= each.value <= high for each in together)
 
 
 def test_calibration_interpolates_the_cards_knots(bundle: Bundle) -> None:
@@ -113,7 +114,7 @@ def test_calibration_interpolates_the_cards_knots(bundle: Bundle) -> None:
     rows = [{REFS[0]: float(i), REFS[1]: float(i), REFS[2]: "DE"} for i in range(6)]
     knots = bundle.card.calibration
     expected = np.interp(bundle.booster.raw(matrix(bundle, rows)), knots.raw, knots.value)
-    assert [each.probability for each in score(bundle, [Known("fresh", row) for row in rows])] == expected.tolist()
+    assert [each.value for each in score(bundle, [Known("fresh", row) for row in rows])] == expected.tolist()
     assert len(set(expected.tolist())) > 2
 
 
@@ -126,8 +127,8 @@ def test_every_candidate_is_scored(hours: Bundle) -> None:
     knots = hours.card.calibration
     expected = np.interp(hours.booster.raw(rows), knots.raw, knots.value)
     assert found[0].candidates is not None and np.array_equal(found[0].candidates, expected)
-    assert found[0].best == int(expected.argmax()) and found[0].probability == expected.max()
-    assert found[1].rung == "prior" and found[1].best is None and found[1].probability == hours.card.prior
+    assert found[0].best == int(expected.argmax()) and found[0].value == expected.max()
+    assert found[1].rung == "prior" and found[1].best is None and found[1].value == hours.card.prior
     assert found[2].best is not None
 
 
@@ -149,12 +150,12 @@ def test_each_answer_names_its_rung(bundle: Bundle) -> None:
     assert known[1].age_seconds == pytest.approx(3 * DAY, abs=5)
     assert known[2].values == DEFAULTS
     fresh, stale, default = score(bundle, known)
-    assert fresh.probability == stale.probability and [fresh.rung, stale.rung, default.rung] == [
+    assert fresh.value == stale.value and [fresh.rung, stale.rung, default.rung] == [
         "fresh",
         "stale",
         "default",
     ]
-    assert default.probability == score(bundle, [Known("fresh", DEFAULTS)])[0].probability
+    assert default.value == score(bundle, [Known("fresh", DEFAULTS)])[0].value
 
 
 @pytest.mark.parametrize("away", [True, False])
@@ -162,27 +163,32 @@ def test_without_a_store_the_base_rate_is_answered(bundle: Bundle, away: bool) -
     store = MemoryStore()
     store.away = away
     known = look_up(store if away else None, ["c1", "c2"], bundle.refs, DEFAULTS, DAY)
-    assert [(each.rung, each.probability) for each in score(bundle, known)] == [("prior", bundle.card.prior)] * 2
+    assert [(each.rung, each.value) for each in score(bundle, known)] == [("prior", bundle.card.prior)] * 2
 
 
 def test_without_a_model_the_base_rate_is_answered(bundle: Bundle) -> None:
     [found] = score(dataclasses.replace(bundle, booster=None), [Known("fresh", DEFAULTS)])
-    assert (found.rung, found.probability) == ("prior", bundle.card.prior)
+    assert (found.rung, found.value) == ("prior", bundle.card.prior)
 
 
 # -- explanations ------------------------------------------------------------------------------------------------------
 
 
+def why(bundle: Bundle, known: Known) -> Explanation | None:
+    [found] = explain(bundle, [known])[1]
+    return found
+
+
 @given(VALUES)
 def test_explanations_add_up(bundle: Bundle, values: dict[str, float | str | None]) -> None:
-    found = explain(bundle, Known("fresh", values))
+    found = why(bundle, Known("fresh", values))
     assert found is not None
     contributions, points = sum(each.contribution for each in found.reasons), sum(each.points for each in found.reasons)
     assert found.base + contributions == pytest.approx(found.raw, abs=1e-9)
-    assert found.probability == score(bundle, [Known("fresh", values)])[0].probability
-    assert found.reference_probability == calibrate(bundle, np.array([found.base]))[0]
+    assert found.value == score(bundle, [Known("fresh", values)])[0].value
+    assert found.reference == calibrate(bundle, np.array([found.base]))[0]
     assert all(each.points * each.contribution >= 0 for each in found.reasons), "a reason says its opposite"
-    assert points == pytest.approx(found.probability - found.reference_probability, abs=1e-9)
+    assert points == pytest.approx(found.value - found.reference, abs=1e-9)
     assert {each.ref for each in found.reasons} == set(REFS)
     sizes = [abs(each.contribution) for each in found.reasons]
     assert sizes == sorted(sizes, reverse=True)
@@ -195,13 +201,13 @@ def test_points_are_zero_where_the_contributions_sum_to_zero(tmp_path: Path) -> 
     )
     text = flat.model_to_string().encode()
     bundle = load_bundle(publish(tmp_path, simple_card("flat", ["a:b"], text), text))
-    found = explain(bundle, Known("fresh", {"a:b": 1.0}))
+    found = why(bundle, Known("fresh", {"a:b": 1.0}))
     assert found and [each.points for each in found.reasons] == [0.0]
-    assert found.probability == pytest.approx(found.reference_probability)
+    assert found.value == pytest.approx(found.reference)
 
 
 def test_reasons_read_as_sentences(bundle: Bundle) -> None:
-    found = explain(bundle, Known("fresh", {REFS[0]: 9.0, REFS[1]: 9.0, REFS[2]: None}))
+    found = why(bundle, Known("fresh", {REFS[0]: 9.0, REFS[1]: 9.0, REFS[2]: None}))
     assert found is not None
     by_ref = {each.ref: each for each in found.reasons}
     points = by_ref[REFS[0]].points
@@ -213,14 +219,14 @@ def test_reasons_read_as_sentences(bundle: Bundle) -> None:
 def test_the_best_candidate_is_explained(hours: Bundle) -> None:
     rates = generator("rates").normal(2, 2, 168)
     known = Known("fresh", {REFS[0]: 3.0} | {f"send_hours:h{i}": float(rates[i]) for i in range(168)})
-    found, scored = explain(hours, known), score(hours, [known])[0]
-    assert found is not None and found.candidate == scored.best and found.probability == scored.probability
+    found, scored = why(hours, known), score(hours, [known])[0]
+    assert found is not None and found.candidate == scored.best and found.value == scored.value
     rate = next(each for each in found.reasons if each.ref.startswith("send_hours:"))
     assert rate.ref == f"send_hours:h{scored.best}" and rate.value == rates[scored.best or 0]
 
 
 def test_the_prior_has_no_reasons(bundle: Bundle) -> None:
-    assert explain(bundle, Known("prior", {})) is None
+    assert explain(bundle, [Known("prior", {})])[1] == [None]
 
 
 # -- bundles -----------------------------------------------------------------------------------------------------------
@@ -291,7 +297,7 @@ def test_with_a_good_card_alone_the_prior_serves(text: bytes, tmp_path: Path) ->
     models = Models(tmp_path)
     models.refresh()
     [found] = score(models.get("churn"), [Known("fresh", DEFAULTS)])
-    assert (found.rung, found.probability) == ("prior", models.get("churn").card.prior)
+    assert (found.rung, found.value) == ("prior", models.get("churn").card.prior)
 
 
 def test_an_unknown_problem_is_answered_with_those_there_are(text: bytes, tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
 from serving.app import create_app
 from serving.bundles import load_bundle
-from serving.score import Known, score
+from serving.known import Known
+from serving.score import score
 from serving.score_log import ScoreLog
 from serving.services import Services, compose
 from serving.testing import MemoryStore, listening, publish, simple_card
@@ -293,7 +294,7 @@ def test_scores_follow_from_the_card(kairos: Running) -> None:
         kairos.store.put(customer, values)
     found = kairos.post("scores/churn", {"items": [{"customer_id": each} for each in (*rows, "nobody")]})
     bundle = load_bundle(kairos.services.settings.models / "churn" / "1")
-    expected = [each.probability for each in score(bundle, [Known("fresh", row) for row in rows.values()])]
+    expected = [each.value for each in score(bundle, [Known("fresh", row) for row in rows.values()])]
     assert [each["probability"] for each in found["results"][:5]] == expected
     assert [each["rung"] for each in found["results"]] == ["fresh"] * 5 + ["default"]
     assert (found["problem"], found["model_version"]) == ("churn", "1")
@@ -322,7 +323,7 @@ def test_a_model_of_the_request_scores_what_it_is_given(kairos: Running) -> None
     found = kairos.post("scores/lead_scoring", {"items": [*items, {"customer_id": "n"}]})["results"]
     bundle = load_bundle(kairos.services.settings.models / "lead_scoring" / "1")
     rows: list[dict[str, Any]] = [{"age": 50.0, "job": "pilot"}, {"age": 1.5}, {"age": 40.0, "job": "clerk"}]
-    expected = [each.probability for each in score(bundle, [Known("fresh", row) for row in rows])]
+    expected = [each.value for each in score(bundle, [Known("fresh", row) for row in rows])]
     assert [each["probability"] for each in found] == expected
     assert [each["rung"] for each in found] == ["fresh", "fresh", "default"]
 
@@ -369,7 +370,7 @@ def test_served_scores_are_logged(kairos: Running) -> None:
 
     eventually(logged)
     [row] = logged()
-    assert (row.customer_id, row.rung, row.probability, row.model_version) == (
+    assert (row.customer_id, row.rung, row.value, row.model_version) == (
         "logged",
         "fresh",
         found["probability"],
@@ -393,7 +394,7 @@ def test_the_score_log_is_bounded_and_waits_for_nobody(tmp_path: Path) -> None:
     log = ScoreLog(ledger, commit, share=1.0, dropped=dropped.append, depth=5)
     commit.submit(lambda _: gate.wait(10))
     rows = [
-        Score(score_id=f"s{i}", customer_id="c", problem="p", model_version="1", rung="fresh", probability=0.5,
+        Score(score_id=f"s{i}", customer_id="c", problem="p", model_version="1", rung="fresh", value=0.5,
               features={}, scored_at=now())
         for i in range(20)
     ]  # fmt: skip
@@ -509,7 +510,8 @@ def test_models_and_their_cards(kairos: Running) -> None:
     assert [each["problem"] for each in models] == ["churn", "lead_scoring", "propensity", "send_time"]
     card = kairos.client.get("/v1/models/lead_scoring").json()["card"]
     assert card["features"][0] == {
-        "ref": "age", "dtype": "float32", "unit": "years", "phrase": "is {value} years old", "vocabulary": [],
+        "ref": "age", "dtype": "float32", "unit": "years", "phrase": "is {value} years old", "absent": "",
+            "vocabulary": [], "group": "",
     }  # fmt: skip
 
 

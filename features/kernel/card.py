@@ -65,6 +65,8 @@ class CardFeature(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = ""
     phrase: str = ""
     """How the feature reads as a reason, with `{value}` for its value: "ordered {value} times in 30 days"."""
+    absent: str = ""
+    """How it reads where there is no value: "never ordered"; empty: its name "is not known"."""
     vocabulary: tuple[str, ...] = ()
     """Of a category: code i stands for vocabulary[i]. A value that is missing or not listed is NaN."""
     group: str = ""

@@ -223,7 +223,8 @@ class Ledger:
     def scores(self, problem: str, *, since: datetime | None = None) -> list[Score]:
         """The logged scores of a problem since an instant, in ledger order."""
         table = tables.scores
-        query = select(*(table.c[name] for name in Score.__struct_fields__)).where(table.c.problem == problem)
+        columns = [table.c[name].label(name) for name in Score.__struct_fields__]
+        query = select(*columns).where(table.c.problem == problem)
         query = query if since is None else query.where(table.c.scored_at >= to_micros(since))
         with self._reading() as connection:
             rows = connection.execute(query.order_by(table.c.seq)).all()

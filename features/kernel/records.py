@@ -26,7 +26,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
     model_version: str
     rung: str
-    probability: float
+    value: float
+    """The answer: a probability, an amount or a change of probability, as the model's card says."""
     features: dict[str, float | str | None]
     scored_at: datetime
 

@@ -81,7 +81,8 @@ scores = Table(
     Column("problem", String(100), nullable=False),
     Column("model_version", String(100), nullable=False),
     Column("rung", String(16), nullable=False),
-    Column("probability", Float(53), nullable=False),
+    # Whatever was answered; it was once always a probability, and a ledger keeps its columns' names for good.
+    Column("probability", Float(53), nullable=False, key="value"),
     Column("features", Text, nullable=False),
     Column("scored_at", BigInteger, nullable=False),
     sqlite_autoincrement=True,
