@@ -52,6 +52,7 @@ problem = Problem(
     # the points system of marketing automation: so much for a visit, a form, a click
     baseline=("web:views_30d", "web:forms_90d", "engagement:email_clicks_90d"),
     needs=("lifecycle", "order"),
+    sensitive=("profile:country",),
     # leads are few: what is known of directions keeps the trees from learning noise
     monotone={
         "profile:tenure_days": -1,
