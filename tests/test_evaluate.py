@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, log_loss,
 from features.kernel.seeds import generator
 from training.evaluation.binary import evaluate
 from training.evaluation.figures import HIGHER_IS_BETTER, Sorted
+from training.trainingset import Split
 
 Floats = NDArray[np.float64]
 
@@ -62,6 +63,12 @@ def test_one_class_alone_has_no_figures() -> None:
     assert all(np.isnan(each) for each in Sorted(np.ones(5), np.linspace(0.1, 0.9, 5)).figures().values())
 
 
+def split(y: Floats, person: NDArray[np.str_], weight: Floats | None = None) -> Split:
+    """A test split of which nothing but labels and persons is looked at."""
+    nothing = np.empty((len(y), 0), dtype=np.float32)
+    return Split(nothing, y, person, np.full(len(y), np.datetime64("2026-01-01", "us")), weight=weight)
+
+
 def people(rng: np.random.Generator, n: int, rows: int) -> tuple[Floats, Floats, NDArray[np.str_]]:
     """Labels, scores and persons: n persons with `rows` rows that share most of their score and of their outcome."""
     trait = np.repeat(rng.normal(size=n), rows)
@@ -84,7 +91,7 @@ def test_intervals_by_person_cover_the_truth() -> None:
     for _ in range(150):
         y, p, person = people(rng, 150, 5)
         for held, units in ((by_person, person), (by_row, np.arange(len(y)).astype(str))):
-            found = evaluate(y, p, p, units, rng, draws=100)
+            found = evaluate(split(y, units), p, p, rng, draws=100)
             for name in names:
                 metric = found.metric(name)
                 held[name] += metric.low <= truth[name] <= metric.high
@@ -96,15 +103,16 @@ def test_the_gain_is_the_difference_and_knows_its_direction() -> None:
     y, p, person = people(generator("gain"), 400, 3)
     worse = generator("noise").permutation(p)
     for name in ("auc", "log_loss"):
-        found = evaluate(y, p, worse, person, generator("draws"), metric=name)
+        found = evaluate(split(y, person), p, worse, generator("draws"), judged=name)
         difference = found.metric(name).value - Sorted(y, worse).figures()[name]
         assert found.gain.value == pytest.approx(difference if HIGHER_IS_BETTER[name] else -difference)
         assert 0 < found.gain.low < found.gain.value < found.gain.high
-    same = evaluate(y, p, p, person, generator("draws"))
+    same = evaluate(split(y, person), p, p, generator("draws"))
     assert same.gain.low == same.gain.value == same.gain.high == 0
 
 
 def test_the_same_generator_gives_the_same_intervals() -> None:
     y, p, person = people(generator("same"), 100, 2)
-    assert evaluate(y, p, p, person, generator("a")).metrics == evaluate(y, p, p, person, generator("a")).metrics
-    assert evaluate(y, p, p, person, generator("a")).metrics != evaluate(y, p, p, person, generator("b")).metrics
+    first, again, other = (evaluate(split(y, person), p, p, generator(seed)) for seed in "aab")
+    assert first.metrics == again.metrics and first.tables == again.tables
+    assert first.metrics != other.metrics

@@ -1,67 +1,81 @@
-"""Evaluation on the test split, later in time than all the model has seen, beside the baseline, with intervals.
+"""Yes-or-no answers on the test split, later in time than all the model has seen, beside the baseline, with intervals.
 
-Intervals are percentile bootstraps (Efron, 1979) over persons: rows of one person at several cutoffs are not
-independent, and resampling rows would call the figures surer than they are. Model and baseline share every draw, so
-that their difference has an interval of its own.
+Intervals are percentile bootstraps over persons (`training.evaluation.bootstrap`). Model and baseline share every draw,
+so that their difference has an interval of its own. Rows count with their weight.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+from training.evaluation import deciles, reliability
 from training.evaluation.bootstrap import DRAWS, metric, weights
-from training.evaluation.figures import HIGHER_IS_BETTER, Sorted
+from training.evaluation.figures import HIGHER_IS_BETTER, Sorted, figures
 from training.evaluation.result import Evaluation
+from training.trainingset import Split
 
 __all__ = ["evaluate"]
 
 Floats = NDArray[np.float64]
 
 
+class _Draw(NamedTuple):
+    figures: dict[str, float]
+    gain: float
+    observed: Floats
+
+
 def evaluate(
-    y: Floats,
+    test: Split,
     model: Floats,
     baseline: Floats,
-    person: NDArray[np.str_],
     rng: np.random.Generator,
     *,
     judged: str = "auc",
     draws: int = DRAWS,
 ) -> Evaluation:
-    """Figures of the test split.
+    """Figures of the test split, with the tables `deciles` and `reliability`.
 
     Args:
-        y: [n] labels; both classes must occur.
+        test: both classes must occur.
         model: [n] calibrated probabilities.
         baseline: [n] the baseline's probabilities.
-        person: [n] whose row it is.
         rng: draws the bootstrap.
-        judged: the figure whose gain over the baseline is judged.
+        judged: the figure whose gain over the baseline is judged: a key of `figures.HIGHER_IS_BETTER`.
     """
-    ours, theirs = Sorted(y, model), Sorted(y, baseline)
-    drawn = [
-        (figures := ours.figures(each), figures[judged] - theirs.figures(each)[judged])
-        for each in weights(person, rng, draws)
-    ]
-    values, reference = ours.figures(), theirs.figures()
+    ours, theirs = (Sorted(test.y, each, test.weight) for each in (model, baseline))
     better = 1.0 if HIGHER_IS_BETTER[judged] else -1.0
+
+    def draw(drawn: Floats | None) -> _Draw:
+        sums = ours.sums(drawn)
+        mine, simple = figures(sums), theirs.figures(drawn, (judged,))
+        return _Draw(mine, better * (mine[judged] - simple[judged]), sums.bins().observed)
+
+    found, drawn = draw(None), [draw(each) for each in weights(test.person, rng, draws)]
+    simple, bins, observed = theirs.figures(), ours.bins(), [each.observed for each in drawn]
     return Evaluation(
         metrics=tuple(
             metric(
-                each,
-                values[each],
-                [draw[each] for draw, _ in drawn],
-                reference[each],
-                higher_is_better=HIGHER_IS_BETTER[each],
+                name,
+                value,
+                [each.figures[name] for each in drawn],
+                simple[name],
+                higher_is_better=HIGHER_IS_BETTER[name],
             )
-            for each in values
+            for name, value in found.figures.items()
         ),
-        gain=metric(judged, better * (values[judged] - reference[judged]), [better * each for _, each in drawn]),
-        bins=ours.bins(),
+        gain=metric(judged, found.gain, [each.gain for each in drawn]),
+        bins=bins,
         baseline_bins=theirs.bins(),
-        mean=float(y.mean()),
-        rows=len(y),
-        people=len(np.unique(person)),
-        positives=int(y.sum()),
+        mean=float(np.average(test.y, weights=test.weight)),
+        rows=len(test),
+        people=len(np.unique(test.person)),
+        positives=int(test.y.sum()),
+        tables={
+            "deciles": deciles.table(bins, observed, theirs.bins().observed),
+            "reliability": reliability.rows(bins, observed, len(test)),
+        },
     )

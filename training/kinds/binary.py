@@ -44,7 +44,7 @@ def _interval(calibration: Calibration, unseen: Unseen) -> Interval | None:
 
 def _evaluate(data: TrainingSet, model: Floats, simple: Floats, rng: np.random.Generator) -> Evaluation:
     judged = data.problem.metric or kind.metric
-    return binary.evaluate(data.test.y, model, simple, data.test.person, rng, judged=judged)
+    return binary.evaluate(data.test, model, simple, rng, judged=judged)
 
 
 kind = Kind(
