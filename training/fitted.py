@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,12 +18,23 @@ from training.explain import explain
 from training.picture import Shown
 from training.trainingset import TrainingSet
 
-__all__ = ["Fitted", "Progress"]
+__all__ = ["Fitted", "Progress", "Trial"]
 
 Floats = NDArray[np.float64]
 
 Progress = Callable[[str, float], None]
 """Told (what is being done, share done in [0, 1])."""
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One parameter set that tuning tried."""
+
+    number: int
+    parameters: dict[str, float | int | str]
+    loss: float | None
+    """On the validation split; None where it was given up before it was fitted."""
+    state: str = "complete"
+    """Optuna's word: `complete`, `pruned`, `fail`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,8 @@ class Fitted:
     findings: tuple[Finding, ...]
     card: Card
     """Without version and run, which the registry gives."""
+    trials: tuple[Trial, ...] = ()
+    """What tuning tried, where it did."""
 
     def shown(self, card: Card) -> Shown:
         """What the pictures show, SHAP values of a sample of the test split among it."""

@@ -1,36 +1,40 @@
-"""The one door to MLflow: a run with its parameters, figures and files, a registered version, the alias `champion`.
+"""The one door to MLflow: a run and its children, a registered version, the aliases `champion` and `challenger`.
 
 Works through a client of its own and changes nothing global. Under `mlflow run` (`MLFLOW_RUN_ID` is set) the run that
 MLflow opened is used, wherever MLflow keeps it (`KAIROS_MLFLOW_URI` does not apply there); training all problems in it
 gives each a child run.
+
+A version is the last thing that is written, when its run holds every file: whatever interrupts `send`, no version
+lacks its files, and calling it again goes on where it was. Who cannot reach MLflow is told so within seconds: MLflow's
+own patience is minutes.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from sqlalchemy.exc import SQLAlchemyError
+import msgspec
 
-from features.kernel.card import Card
 from features.kernel.clock import now, to_micros
-from features.kernel.errors import GateRefused, Unavailable
-from features.kernel.settings import Settings, quiet_libraries
-from training.gate import Finding
-from training.trainingset import TrainingSet
+from features.kernel.errors import NotFound
+from features.kernel.settings import Settings
+from training import mlmodel
+from training.fitted import Trial
+from training.mlflow_client import connect, door
+from training.record import Record
 
-__all__ = ["CHAMPION", "Run", "model_name", "start"]
+__all__ = ["CHALLENGER", "CHAMPION", "VERSION_TAG", "Run", "Sent", "fetch", "mirror", "model_name", "send", "start"]
 
-CHAMPION = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
 EXPERIMENT = "kairos"
-_FOLDER = "model"
+VERSION_TAG = "kairos.version"
+"""On a registered version: the name of its bundle."""
+_RECORD_TAG = "kairos.record"
 
 
 def model_name(problem: str) -> str:
@@ -40,121 +44,124 @@ def model_name(problem: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One MLflow run and the version registered for it. Methods raise `Unavailable` if MLflow cannot be used."""
+    """An MLflow run that is open."""
 
     run_id: str
-    problem: str
-    number: str
-    """MLflow's number of the registered version."""
+    uri: str
+    """The tracking URI where it is."""
+    ours: bool
+    """Whether it is ours to end, or that of `mlflow run`."""
     _client: Any
-    _ours: bool
 
-    def log(self, parameters: Mapping[str, object], figures: Mapping[str, float], tags: Mapping[str, str]) -> None:
-        """Log parameters, figures and tags at once."""
-        from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
-
-        at = to_micros(now()) // 1000
-        with _door():
-            self._client.log_batch(
-                self.run_id,
-                metrics=[Metric(name, float(value), at, 0) for name, value in figures.items()],
-                params=[Param(name, str(value)) for name, value in parameters.items()],
-                tags=[RunTag(name, value) for name, value in tags.items()],
-            )
-
-    def log_dataset(self, data: TrainingSet) -> None:
-        """Log the training set by its hash."""
-        from mlflow.entities import Dataset, DatasetInput  # noqa: PLC0415
-
-        dataset = Dataset(
-            name=data.problem.name, digest=data.data_hash[:32], source_type="kairos", source=data.data_hash
-        )
-        with _door():
-            self._client.log_inputs(self.run_id, datasets=[DatasetInput(dataset)])
-
-    def log_files(self, folder: Path, card: Card) -> None:
-        """Log every file of the folder, with an `MLmodel` that lets MLflow's LightGBM flavour load the text model."""
-        (folder / "MLmodel").write_text(yaml.safe_dump(_mlmodel(self.run_id, card), sort_keys=False))
-        with _door():
-            self._client.log_artifacts(self.run_id, str(folder), _FOLDER)
-
-    def promote(self, findings: Iterable[Finding]) -> None:
-        """Give the version the alias `champion`.
+    def close(self, status: str) -> None:
+        """End the run as `FAILED` or `KILLED`; one that MLflow itself opened is left for it to end.
 
         Raises:
-            GateRefused: a gate refuses it; the message names the gate and its figure.
+            Unavailable: MLflow cannot be used.
         """
-        for finding in findings:
-            if finding.refuses:
-                raise GateRefused(f"gate {finding.code} '{finding.title}' failed: {finding.figure}", field=self.problem)
-        with _door():
-            self._client.set_registered_model_alias(model_name(self.problem), CHAMPION, self.number)
+        if self.ours:
+            with door():
+                self._client.set_terminated(self.run_id, status, _millis())
 
-    def close(self, status: str = "FINISHED") -> None:
-        """End the run; one that MLflow itself opened is left for it to end."""
-        if not self._ours:
-            return
-        with _door():
-            self._client.set_terminated(self.run_id, status)
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What MLflow made of a record."""
+
+    run_id: str
+    number: str
+    """MLflow's own number of the version."""
 
 
 def start(problem: str, settings: Settings) -> Run:
-    """Open a run (or take the one `mlflow run` opened) and register a version for what it will hold.
+    """Open a run, or take the one `mlflow run` opened.
 
     Raises:
-        Unavailable: the tracking server or database cannot be reached.
+        Unavailable: the tracking server or database cannot be used.
     """
-    with _door():
-        client = _client(settings)
-        run, ours = _run(client, problem, settings)
-        name = model_name(problem)
-        if not client.search_registered_models(filter_string=f"name = '{name}'"):
-            client.create_registered_model(name, description=f"Kairos: {problem}")
-        source = f"{run.info.artifact_uri}/{_FOLDER}"
-        version = client.create_model_version(name, source=source, run_id=run.info.run_id, await_creation_for=0)
-    return Run(run.info.run_id, problem, str(version.version), client, ours)
+    with door():
+        client = connect(settings)
+        given = os.environ.get("MLFLOW_RUN_ID", "")
+        if not given:
+            run, ours = client.create_run(_experiment(client, settings), _millis(), run_name=problem), True
+        elif (parent := client.get_run(given)).data.params.get("problem", problem) == problem:
+            run, ours = parent, False
+        else:
+            tags = {"mlflow.parentRunId": given}
+            run, ours = client.create_run(parent.info.experiment_id, _millis(), tags, run_name=problem), True
+        return Run(run.info.run_id, client.tracking_uri, ours, client)
 
 
-@contextmanager
-def _door() -> Iterator[None]:
-    """MLflow's errors as ours, and without a warning that our caller could not act on.
+def send(record: Record, files: Path, settings: Settings) -> Sent:
+    """Tell MLflow all of a record, register the version last, and end the run; twice is as good as once.
 
-    MLflow's mappers use a loader strategy that SQLAlchemy 2.1 deprecates.
+    Args:
+        files: the folder of what becomes the artifact `model`; gets an `MLmodel`.
+
+    Raises:
+        Unavailable: MLflow cannot be used; what it took so far is gone on with next time.
     """
-    quiet_libraries()
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*``noload`` loader strategy.*")
-        try:
-            yield
-        except (MlflowException, SQLAlchemyError) as error:
-            raise Unavailable(
-                f"MLflow cannot be used: {error}", field="MLflow", remedy="check KAIROS_MLFLOW_URI"
-            ) from error
-
-
-def _run(client: Any, problem: str, settings: Settings) -> tuple[Any, bool]:
-    """A run, and whether it is ours to end: under `mlflow run` its own, or a child of it if it is not for us alone."""
-    given = os.environ.get("MLFLOW_RUN_ID", "")
-    if not given:
-        return client.create_run(_experiment(client, settings), run_name=problem), True
-    parent = client.get_run(given)
-    if parent.data.params.get("problem", problem) == problem:
-        return parent, False
-    tags = {"mlflow.parentRunId": given}
-    return client.create_run(parent.info.experiment_id, run_name=problem, tags=tags), True
+    with door():
+        client = connect(settings)
+        run = _run_of(client, record, settings)
+        record = msgspec.structs.replace(record, run_id=run.info.run_id)
+        _log(client, record)
+        _log_trials(client, record, run.info.experiment_id)
+        mlmodel.write(files, record)
+        client.log_artifacts(record.run_id, str(files), mlmodel.FOLDER)
+        number = _register(client, record, f"{run.info.artifact_uri}/{mlmodel.FOLDER}")
+        if record.run_id != os.environ.get("MLFLOW_RUN_ID"):
+            client.set_terminated(record.run_id, "FINISHED", record.at)
+    return Sent(record.run_id, number)
 
 
-def _client(settings: Settings) -> Any:
-    for name in ("alembic", "mlflow.store.db.utils"):  # a new database would tell of each of its migrations
-        logging.getLogger(name).setLevel(logging.WARNING)
-    from mlflow import MlflowClient  # noqa: PLC0415
+def mirror(problem: str, aliases: Mapping[str, str], tags: Mapping[str, Mapping[str, str]], settings: Settings) -> None:
+    """Let MLflow's aliases say what the pointer on disk says.
 
-    if os.environ.get("MLFLOW_RUN_ID"):
-        return MlflowClient()
-    settings.home.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
+    Args:
+        aliases: version by alias; an empty one takes the alias away. A version that was never sent leaves it as it is.
+        tags: further tags by version: who promoted it, when and why.
+
+    Raises:
+        Unavailable: MLflow cannot be used.
+    """
+    name = model_name(problem)
+    with door():
+        client = connect(settings)
+        numbers = _numbers(client, name)
+        for alias, version in aliases.items():
+            if version in numbers:
+                client.set_registered_model_alias(name, alias, numbers[version])
+            elif not version and numbers:
+                client.delete_registered_model_alias(name, alias)
+        for version, told in tags.items():
+            for key, value in told.items() if version in numbers else ():
+                client.set_model_version_tag(name, numbers[version], key, value)
+
+
+def fetch(run_id: str, names: Iterable[str], settings: Settings) -> dict[str, bytes]:
+    """Files of a run's artifact `model`, by name; those that it does not hold are left out.
+
+    Raises:
+        NotFound: MLflow knows no such run, or it holds no model.
+        Unavailable: MLflow cannot be used.
+    """
+    with door(), tempfile.TemporaryDirectory(prefix="kairos-") as scratch:
+        client = connect(settings)
+        runs = client.search_runs(
+            [each.experiment_id for each in client.search_experiments()], f"attributes.run_id = '{run_id}'"
+        )
+        held = {Path(each.path).name for each in client.list_artifacts(run_id, mlmodel.FOLDER)} if runs else set()
+        if not held:
+            raise NotFound(
+                "holds no model that Kairos trained", field="run", value=run_id, remedy="see `kairos models`"
+            )
+        paths = {
+            name: client.download_artifacts(run_id, f"{mlmodel.FOLDER}/{name}", scratch)
+            for name in names
+            if name in held
+        }
+        return {name: Path(path).read_bytes() for name, path in paths.items()}
 
 
 def _experiment(client: Any, settings: Settings) -> str:
@@ -167,22 +174,79 @@ def _experiment(client: Any, settings: Settings) -> str:
     return str(client.create_experiment(EXPERIMENT, artifact_location=folder))
 
 
-def _mlmodel(run_id: str, card: Card) -> dict[str, Any]:
-    import lightgbm  # noqa: PLC0415
-    import mlflow  # noqa: PLC0415
+def _run_of(client: Any, record: Record, settings: Settings) -> Any:
+    """The run that was opened for the record, in this MLflow, or one that an earlier sending began, or a new one."""
+    if record.run_id and record.uri == client.tracking_uri:
+        return client.get_run(record.run_id)
+    experiment = _experiment(client, settings)
+    begun = client.search_runs([experiment], f"tags.`{_RECORD_TAG}` = '{record.id}'")
+    tags = {_RECORD_TAG: record.id}
+    return begun[0] if begun else client.create_run(experiment, record.at, tags, run_name=record.problem)
 
-    return {
-        "artifact_path": _FOLDER,
-        "run_id": run_id,
-        "utc_time_created": card.trained_at.strftime("%Y-%m-%d %H:%M:%S.%f"),
-        "mlflow_version": mlflow.__version__,
-        "flavors": {
-            "lightgbm": {
-                "lgb_version": lightgbm.__version__,
-                "data": "model.txt",
-                "model_class": "lightgbm.basic.Booster",
-            },
-            "python_function": {"loader_module": "mlflow.lightgbm"},
-            "kairos": {"model": "model.txt", "card": "card.json", "version": card.version},
-        },
-    }
+
+def _log(client: Any, record: Record) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag  # noqa: PLC0415
+
+    client.log_batch(
+        record.run_id,
+        metrics=[Metric(name, value, record.at, 0) for name, value in record.figures.items()],
+        params=[Param(name, value) for name, value in record.parameters.items()],
+        tags=[RunTag(name, value) for name, value in (record.tags | {_RECORD_TAG: record.id}).items()],
+    )
+    inputs = [
+        DatasetInput(
+            Dataset(each.name, each.digest, "kairos", each.source, each.schema, each.profile),
+            [InputTag("mlflow.data.context", each.context)],
+        )
+        for each in record.inputs
+    ]
+    client.log_inputs(record.run_id, datasets=inputs)
+
+
+def _log_trials(client: Any, record: Record, experiment: str) -> None:
+    """A child run for every trial that has none yet."""
+    if not record.trials:
+        return
+    children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{record.run_id}'", max_results=10_000)
+    there = {each.data.tags.get(_RECORD_TAG, "") for each in children if each.info.status != "RUNNING"}
+    for trial in record.trials:
+        if (key := f"{record.id}/{trial.number}") not in there:
+            _log_trial(client, record, trial, experiment, key)
+
+
+def _log_trial(client: Any, record: Record, trial: Trial, experiment: str, key: str) -> None:
+    from mlflow.entities import Metric, Param  # noqa: PLC0415
+
+    tags = {"mlflow.parentRunId": record.run_id, _RECORD_TAG: key, "state": trial.state}
+    run = client.create_run(experiment, record.at, tags, run_name=f"{record.problem} trial {trial.number}")
+    loss = [] if trial.loss is None else [Metric("validation.loss", trial.loss, record.at, 0)]
+    parameters = [Param(name, str(value)) for name, value in trial.parameters.items()]
+    client.log_batch(run.info.run_id, metrics=loss, params=parameters)
+    client.set_terminated(run.info.run_id, "FINISHED", record.at)
+
+
+def _register(client: Any, record: Record, source: str) -> str:
+    """MLflow's number of the record's version, which is made if there is none."""
+    name = model_name(record.problem)
+    if not client.search_registered_models(filter_string=f"name = '{name}'"):
+        client.create_registered_model(name, description=f"Kairos: {record.problem}")
+    known = _numbers(client, name)
+    if record.version in known:
+        return known[record.version]
+    told = ("problem", "kind", "data_hash", "model_sha256")
+    tags = {VERSION_TAG: record.version} | {key: record.tags[key] for key in told}
+    tags |= {key: value for key, value in record.tags.items() if key.startswith("gate.")}
+    made = client.create_model_version(
+        name, source, record.run_id, tags=tags, description=record.headline, await_creation_for=0
+    )
+    return str(made.version)
+
+
+def _numbers(client: Any, name: str) -> dict[str, str]:
+    """MLflow's number of each version that Kairos registered."""
+    found = client.search_model_versions(f"name = '{name}'", max_results=10_000)
+    return {each.tags[VERSION_TAG]: str(each.version) for each in found if VERSION_TAG in each.tags}
+
+
+def _millis() -> int:
+    return to_micros(now()) // 1000

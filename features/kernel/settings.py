@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import getpass
 import os
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -45,6 +47,8 @@ class Settings:
     """Age beyond which online features answer on the rung `stale`."""
     queue_size: int = 10_000
     """Events that may wait for their features to be recomputed before more are refused with 429."""
+    user: str = ""
+    """Who is named on the record of what changes a model; empty means `user@host`."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -97,6 +101,11 @@ class Settings:
         return self.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI", "") or default
 
     @property
+    def who(self) -> str:
+        """Who runs this, for the record: `user`, else the account and the machine."""
+        return self.user or f"{_account()}@{socket.gethostname()}"
+
+    @property
     def models(self) -> Path:
         """Folder of served model bundles: `<problem>/<version>/{model.txt,card.json,reference.parquet}`."""
         return self.home / "models"
@@ -115,6 +124,13 @@ class Settings:
     def reports(self) -> Path:
         """Folder of drift reports and plots."""
         return self.home / "reports"
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need have no name
+        return str(os.getuid())
 
 
 def _whole(key: str, text: str) -> int:
