@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Protocol
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from features.kernel.card import Candidates, CardFeature, Cutoffs, column_name
 from features.kernel.errors import InvalidInput, NotEnoughData
 from features.refs import expand, resolve
 from training import cutoffs as label_cutoffs
+from training.families import families
 from training.problem import Problem
 from training.trainingset import Split, TrainingSet, encode
 
@@ -183,13 +185,16 @@ def _labelled(problem: Problem, events: pl.DataFrame, cutoff: datetime) -> pl.Da
     return stamped.sort("customer_id", maintain_order=True)
 
 
-def _described(refs: Iterable[str]) -> tuple[CardFeature, ...]:
+def _described(refs: Sequence[str]) -> tuple[CardFeature, ...]:
+    families_of = families(refs)
     return tuple(
         CardFeature(
             ref=ref,
             dtype="category" if feature.dtype == "string" else "float32",
             unit=feature.unit,
             phrase=feature.phrase,
+            absent=feature.absent,
+            group=families_of[ref],
         )
         for ref, (_, _, feature) in resolve(refs, all_views()).items()
     )
@@ -202,9 +207,7 @@ def _with_vocabulary(feature: CardFeature, train: pl.DataFrame) -> CardFeature:
     counts = train.get_column(column_name(feature.ref)).drop_nulls().value_counts(sort=False, name="rows")
     ranked = counts.sort(["rows", counts.columns[0]], descending=[True, False])
     vocabulary = tuple(sorted(ranked.get_column(counts.columns[0]).head(MOST_CATEGORIES).to_list()))
-    return CardFeature(
-        ref=feature.ref, dtype="category", unit=feature.unit, phrase=feature.phrase, vocabulary=vocabulary
-    )
+    return msgspec.structs.replace(feature, vocabulary=vocabulary)
 
 
 def _column(rows: pl.DataFrame, feature: CardFeature) -> NDArray[np.float64]:
