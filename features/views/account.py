@@ -18,17 +18,30 @@ __all__ = ["view"]
 _ACTS = ("page_view", "form", "cart", "order", "click")
 """What a person does of their own accord; opens are not among them, for machines open, too."""
 _ATTRIBUTES = ("industry", "company_size")
+_NONE = "belongs to no known account"
 _FEATURES = (
-    Feature("industry", "", "has an account in {value}", "string"),
-    Feature("company_size", "", "has an account of size {value}", "string"),
-    Feature("contacts", "people", "has {value} people known at the account"),
-    Feature("contacts_active_30d", "people", "has {value} people at the account who were active in 30 days"),
-    Feature("buyers_365d", "people", "has {value} people at the account who ordered in 365 days"),
-    Feature("orders_365d", "orders", "has {value} orders of the account in 365 days"),
-    Feature("revenue_365d", "currency", "has {value} spent by the account in 365 days"),
-    Feature("views_30d", "pages", "has {value} pages seen by the account in 30 days"),
-    Feature("days_since_active", "days", "has an account last active {value} days ago"),
-    Feature("days_since_order", "days", "has an account that last ordered {value} days ago"),
+    Feature("industry", "", "belongs to an account in {value}", "string", absent=_NONE),
+    Feature("company_size", "", "belongs to an account of size {value}", "string", absent=_NONE),
+    Feature("contacts", "people", "belongs to an account with {value} people known", absent=_NONE),
+    Feature(
+        "contacts_active_30d", "people", "belongs to an account with {value} people active in 30 days", absent=_NONE
+    ),
+    Feature("buyers_365d", "people", "belongs to an account where {value} people ordered in 365 days", absent=_NONE),
+    Feature("orders_365d", "orders", "belongs to an account with {value} orders in 365 days", absent=_NONE),
+    Feature("revenue_365d", "currency", "belongs to an account that spent {value} in 365 days", absent=_NONE),
+    Feature("views_30d", "pages", "belongs to an account that saw {value} pages in 30 days", absent=_NONE),
+    Feature(
+        "days_since_active",
+        "days",
+        "belongs to an account last active {value} days ago",
+        absent="belongs to no active account",
+    ),
+    Feature(
+        "days_since_order",
+        "days",
+        "belongs to an account that last ordered {value} days ago",
+        absent="belongs to no account that ever ordered",
+    ),
 )
 _ZEROS = tuple(each.name for each in _FEATURES if each.dtype != "string" and not each.name.startswith("days_since"))
 _TYPE, _ORDER = pl.col("type"), pl.col("type") == "order"

@@ -36,7 +36,7 @@ def _of_channel(name: str) -> Iterator[Feature]:
     if name in _OPENED:
         yield Feature(f"{name}_opens_90d", "opens", f"opened {said} {{value}} times in 90 days")
     yield Feature(f"{name}_clicks_90d", "clicks", f"clicked in {said} {{value}} times in 90 days")
-    yield Feature(f"{name}_unsubscribes_365d", "times", f"left the channel of {said} {{value}} times in 365 days")
+    yield Feature(f"{name}_unsubscribes_365d", "times", f"unsubscribed from {said} {{value}} times in 365 days")
     if name in _OPENED:
         yield Feature(f"{name}_open_rate", "share", f"opens {{value}} of {said}")
     yield Feature(f"{name}_click_rate", "share", f"clicks in {{value}} of {said}")
@@ -48,9 +48,9 @@ _FEATURES = (
     Feature("sends_90d", "messages", "was sent {value} messages in 90 days"),
     *(feature for name in CHANNELS for feature in _of_channel(name)),
     Feature("email_machine_opens_90d", "opens", "had {value} e-mails fetched by a machine in 90 days"),
-    Feature("days_since_send", "days", "last got a message {value} days ago"),
-    Feature("days_since_open", "days", "last opened a message {value} days ago"),
-    Feature("days_since_click", "days", "last clicked {value} days ago"),
+    Feature("days_since_send", "days", "last got a message {value} days ago", absent="never got a message"),
+    Feature("days_since_open", "days", "last opened a message {value} days ago", absent="never opened a message"),
+    Feature("days_since_click", "days", "last clicked {value} days ago", absent="never clicked in a message"),
 )
 _COUNTS = ("sends_30d", "opens_90d", "machine_opens_90d", "clicks_90d", "unsubscribes_365d", "sends_since_click")
 _YEAR = ("sent", "opened", "clicked")

@@ -17,21 +17,41 @@ from features.windows import DAY, days_since, latest, number, over_spine, with_f
 __all__ = ["view"]
 
 _SPANS = (7, 30, 90, 365)
+_NEVER, _ONCE = "never ordered", "has not ordered twice yet"
 _FEATURES = (
     *(Feature(f"count_{days}d", "orders", f"ordered {{value}} times in {days} days") for days in _SPANS),
     Feature("count_total", "orders", "ordered {value} times so far"),
     *(Feature(f"revenue_{days}d", "currency", f"spent {{value}} in {days} days") for days in _SPANS),
     Feature("revenue_total", "currency", "spent {value} so far"),
-    Feature("days_since_last", "days", "last ordered {value} days ago"),
-    Feature("days_since_first", "days", "first ordered {value} days ago"),
-    Feature("average_value", "currency", "spends {value} an order"),
-    Feature("largest_value", "currency", "spent {value} on the largest order"),
-    Feature("last_value", "currency", "spent {value} on the last order"),
-    Feature("items_per_order", "items", "orders {value} items at a time"),
-    Feature("discount_share", "share", "had an average discount of {value} on the orders"),
-    Feature("mean_gap_days", "days", "orders every {value} days"),
-    Feature("gap_spread", "ratio", "has gaps between orders that vary by {value} of their mean", expect=Expect(low=0)),
-    Feature("gap_ratio", "ratio", "has waited {value} times the usual gap between orders", expect=Expect(low=0)),
+    Feature("days_since_last", "days", "last ordered {value} days ago", absent=_NEVER),
+    Feature("days_since_first", "days", "first ordered {value} days ago", absent=_NEVER),
+    Feature("average_value", "currency", "spends {value} an order", absent=_NEVER),
+    Feature("largest_value", "currency", "spent {value} on the largest order", absent=_NEVER),
+    Feature("last_value", "currency", "spent {value} on the last order", absent=_NEVER),
+    Feature(
+        "items_per_order", "items", "orders {value} items at a time", absent="ordered nothing whose items were counted"
+    ),
+    Feature(
+        "discount_share",
+        "share",
+        "had an average discount of {value} on the orders",
+        absent="ordered nothing whose discount is known",
+    ),
+    Feature("mean_gap_days", "days", "orders every {value} days", absent=_ONCE),
+    Feature(
+        "gap_spread",
+        "ratio",
+        "has gaps between orders that vary by {value} of their mean",
+        expect=Expect(low=0),
+        absent="ordered too few times to have gaps that vary",
+    ),
+    Feature(
+        "gap_ratio",
+        "ratio",
+        "has waited {value} times the usual gap between orders",
+        expect=Expect(low=0),
+        absent=_ONCE,
+    ),
     Feature("trend_90d", "ratio", "orders {value} times as often as in the 90 days before", expect=Expect(low=0)),
     Feature("refunds_365d", "refunds", "returned something {value} times in 365 days"),
     Feature("refunded_365d", "currency", "got {value} refunded in 365 days"),

@@ -19,20 +19,34 @@ CHANNELS = ("email", "sms", "push")
 _ATTRIBUTES = ("country", "source", "industry", "company_size", "timezone")
 _FEATURES = (
     Feature("account_id", "", "belongs to the account {value}", "string", identifier=True),
-    Feature("country", "", "lives in {value}", "string"),
-    Feature("source", "", "came through {value}", "string"),
-    Feature("stage", "", "is at the stage '{value}'", "string"),
-    Feature("industry", "", "works in {value}", "string"),
-    Feature("company_size", "", "works at a company of size {value}", "string"),
-    Feature("timezone", "", "lives in the time zone {value}", "string"),
+    Feature("country", "", "lives in {value}", "string", absent="lives in a country not known"),
+    Feature("source", "", "came through {value}", "string", absent="came through a source not known"),
+    Feature("stage", "", "is at the stage '{value}'", "string", absent="is at no stage that is known"),
+    Feature("industry", "", "works in {value}", "string", absent="works in an industry not known"),
+    Feature(
+        "company_size", "", "works at a company of size {value}", "string", absent="works at a company of unknown size"
+    ),
+    Feature("timezone", "", "lives in the time zone {value}", "string", absent="lives in a time zone not known"),
     Feature("tenure_days", "days", "has been known for {value} days"),
-    Feature("days_since_stage", "days", "reached the present stage {value} days ago"),
+    Feature(
+        "days_since_stage", "days", "reached the present stage {value} days ago", absent="is at no stage that is known"
+    ),
     *(
         feature
-        for channel, said in zip(CHANNELS, ("e-mail", "text messages", "push messages"), strict=True)
+        for channel, said in zip(CHANNELS, ("e-mails", "text messages", "push messages"), strict=True)
         for feature in (
-            Feature(f"{channel}_consent", "yes = 1", f"consents to {said} ({{value}}: 1 yes, 0 no)"),
-            Feature(f"days_since_{channel}_consent", "days", f"last changed the consent to {said} {{value}} days ago"),
+            Feature(
+                f"{channel}_consent",
+                "yes = 1",
+                f"consents to {said}: {{value}}",
+                absent=f"never said whether {said} are welcome",
+            ),
+            Feature(
+                f"days_since_{channel}_consent",
+                "days",
+                f"last changed the consent to {said} {{value}} days ago",
+                absent=f"never said whether {said} are welcome",
+            ),
         )
     ),
 )

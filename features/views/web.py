@@ -19,7 +19,12 @@ LEFT_AFTER = DAY
 _FEATURES = (
     *(Feature(f"views_{days}d", "pages", f"saw {{value}} pages in {days} days") for days in (7, 30, 90)),
     Feature("sessions_30d", "visits", "visited the site {value} times in 30 days"),
-    Feature("pages_per_session_90d", "pages", "saw {value} pages a visit in 90 days"),
+    Feature(
+        "pages_per_session_90d",
+        "pages",
+        "saw {value} pages a visit in 90 days",
+        absent="was not on the site in 90 days",
+    ),
     Feature("active_days_30d", "days", "was on the site on {value} days of 30"),
     *(
         Feature(f"intent_views_{days}d", "pages", f"saw prices, demo or checkout {{value}} times in {days} days")
@@ -28,10 +33,20 @@ _FEATURES = (
     *(Feature(f"carts_{days}d", "carts", f"put {{value}} things into a cart in {days} days") for days in (30, 90)),
     Feature("carts_left_90d", "carts", "left {value} carts without an order in 90 days"),
     *(Feature(f"forms_{days}d", "forms", f"sent {{value}} forms in {days} days") for days in (30, 90)),
-    Feature("days_since_visit", "days", "was last on the site {value} days ago"),
-    Feature("days_since_intent", "days", "last saw prices, demo or checkout {value} days ago"),
-    Feature("days_since_cart", "days", "last put something into a cart {value} days ago"),
-    Feature("days_since_form", "days", "last sent a form {value} days ago"),
+    Feature("days_since_visit", "days", "was last on the site {value} days ago", absent="was never on the site"),
+    Feature(
+        "days_since_intent",
+        "days",
+        "last saw prices, demo or checkout {value} days ago",
+        absent="never saw prices, demo or checkout",
+    ),
+    Feature(
+        "days_since_cart",
+        "days",
+        "last put something into a cart {value} days ago",
+        absent="never put anything into a cart",
+    ),
+    Feature("days_since_form", "days", "last sent a form {value} days ago", absent="never sent a form"),
 )
 _ZEROS = tuple(
     each.name for each in _FEATURES if not each.name.startswith("days_since") and each.name != "pages_per_session_90d"
