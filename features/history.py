@@ -21,7 +21,7 @@ from features.kernel.errors import NotFound
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
 
-__all__ = ["read", "rebuild", "refreshed", "since", "update"]
+__all__ = ["last", "read", "rebuild", "refreshed", "since", "update"]
 
 PART = 1_000_000
 """Events of a part beyond which another is begun."""
@@ -83,6 +83,12 @@ def refreshed(settings: Settings, ledger: Ledger) -> pl.DataFrame:
         raise NotFound("are not there", field="events", value=settings.ledger, remedy="import or send events first")
     update(settings, ledger)
     return read(settings)
+
+
+def last(settings: Settings) -> int:
+    """The ledger's sequence up to which the history goes; 0 where there is none."""
+    parts = _parts(settings)
+    return parts[-1].last if parts else 0
 
 
 def since(ledger: Ledger, seq: int) -> Iterator[tuple[int, int, pl.DataFrame]]:

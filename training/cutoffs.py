@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 
 from features.kernel.card import Cutoffs
 from features.kernel.errors import InvalidInput, NotEnoughData
+from training.problem import Problem
 
-__all__ = ["check", "for_problem"]
+__all__ = ["check", "for_problem", "longest"]
 
 DAY = timedelta(days=1)
 WARM_UP = 180 * DAY
@@ -59,6 +60,23 @@ def for_problem(start: datetime, end: datetime, horizon: timedelta) -> Cutoffs:
     validation = _back(test[0] - wait, step, later + 1)
     fit = _back(validation[0] - wait, step, train + 1)
     return Cutoffs(train=_instants(fit), validation=_instants(validation), test=_instants(test))
+
+
+def longest(problem: Problem, start: datetime, end: datetime) -> tuple[Problem, Cutoffs]:
+    """The problem over its own horizon or, where the history is too short, over the longest of `shorter` that fits.
+
+    A problem that falls back keeps its name; the card's `limits` say over how many days it was asked instead.
+
+    Raises:
+        NotEnoughData: the history is too short for the shortest of them.
+    """
+    for horizon in (problem.horizon, *problem.shorter):
+        asked = problem if horizon == problem.horizon else problem.falling_back(horizon)
+        try:
+            return asked, for_problem(start, end, horizon)
+        except NotEnoughData as short:
+            lacking = short
+    raise lacking
 
 
 def check(cutoffs: Cutoffs, horizon: timedelta, end: datetime) -> None:

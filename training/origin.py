@@ -22,7 +22,10 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
     """The problem's file name in `training/problems`, or of a table the name it was given."""
     horizon_days: int = 0
+    intended_days: int = 0
+    """Of events: the horizon that the history was too short for; 0 if none."""
     variant: str = ""
+    """Of events: what the problem is about, a category or a channel."""
     cutoffs: Cutoffs | None = None
     seq: int = 0
     """Of events: the last sequence of the ledger that was read."""

@@ -26,7 +26,7 @@ LARGEST_WEIGHT = 10.0
 MOST_ROWS, PERMUTATIONS = 20_000, 199
 LEAST_EFFECTIVE = 0.5
 """Effective share of weighted rows below which the card says so."""
-CHANCE, SLIGHT = 0.01, 0.002
+CHANCE, SLIGHT = 0.01, 0.001
 """A choice depends on the person where p is below the one and the share of variance explained above the other."""
 
 
