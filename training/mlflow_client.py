@@ -24,6 +24,8 @@ __all__ = ["connect", "door"]
 PATIENCE = 10
 """Seconds MLflow may take to answer once; `MLFLOW_HTTP_REQUEST_TIMEOUT` sets another bound."""
 _BOUNDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+_SAID = 200
+"""Characters of MLflow's own message, which may hold a whole response."""
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -41,7 +43,8 @@ def door() -> Iterator[None]:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise Unavailable(f"cannot be used: {error}", field="MLflow", remedy="check KAIROS_MLFLOW_URI") from error
+            said = " ".join(str(error).split())[:_SAID]
+            raise Unavailable(f"cannot be used: {said}", field="MLflow", remedy="check KAIROS_MLFLOW_URI") from error
 
 
 def connect(settings: Settings) -> Any:

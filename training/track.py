@@ -12,6 +12,7 @@ own patience is minutes.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -139,29 +140,26 @@ def mirror(problem: str, aliases: Mapping[str, str], tags: Mapping[str, Mapping[
                 client.set_model_version_tag(name, numbers[version], key, value)
 
 
-def fetch(run_id: str, names: Iterable[str], settings: Settings) -> dict[str, bytes]:
-    """Files of a run's artifact `model`, by name; those that it does not hold are left out.
+def fetch(run_id: str, names: Iterable[str], folder: Path, settings: Settings) -> None:
+    """Put files of a run's artifact `model` into a folder; those that it does not hold are left out.
 
     Raises:
         NotFound: MLflow knows no such run, or it holds no model.
         Unavailable: MLflow cannot be used.
     """
-    with door(), tempfile.TemporaryDirectory(prefix="kairos-") as scratch:
+    with door():
         client = connect(settings)
-        runs = client.search_runs(
-            [each.experiment_id for each in client.search_experiments()], f"attributes.run_id = '{run_id}'"
-        )
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        runs = client.search_runs(experiments, f"attributes.run_id = '{run_id}'") if run_id.isalnum() else []
         held = {Path(each.path).name for each in client.list_artifacts(run_id, mlmodel.FOLDER)} if runs else set()
         if not held:
             raise NotFound(
-                "holds no model that Kairos trained", field="run", value=run_id, remedy="see `kairos models`"
+                "holds no model that Kairos trained", field="run", value=run_id, remedy="see `kairos models list`"
             )
-        paths = {
-            name: client.download_artifacts(run_id, f"{mlmodel.FOLDER}/{name}", scratch)
-            for name in names
-            if name in held
-        }
-        return {name: Path(path).read_bytes() for name, path in paths.items()}
+        with tempfile.TemporaryDirectory(prefix="kairos-") as scratch:
+            for name in held.intersection(names):
+                path = client.download_artifacts(run_id, f"{mlmodel.FOLDER}/{name}", scratch)
+                shutil.copyfile(path, folder / name)
 
 
 def _experiment(client: Any, settings: Settings) -> str:
