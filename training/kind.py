@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from features.kernel.card import Calibration, Interval, Link
 from training.evaluation.result import Evaluation
-from training.trainingset import TrainingSet
+from training.trainingset import Split, TrainingSet
 
 __all__ = ["Kind", "Unseen"]
 
@@ -56,6 +56,10 @@ class Kind:
     """(calibration, the rows it was learnt from) -> bounds of an answer."""
     evaluate: Callable[[TrainingSet, Floats, Floats, np.random.Generator], Evaluation]
     """(data, answers [n], the baseline's [n], rng) on the test split -> figures with intervals."""
+    score: Callable[[Split, Floats, str], Callable[[Floats | None], float]] = lambda split, answers, name: (
+        lambda weights: float("nan")
+    )
+    """(split, answers [n], name of a figure) -> that figure under any further row weights [n]."""
     defaults: Mapping[str, float | int] = field(default_factory=dict)
     """What the kind sets otherwise than `training.booster.DEFAULTS`; tuning starts from there."""
     learner: Callable[[TrainingSet], Literal["trees", "logistic"]] = lambda data: "trees"

@@ -14,6 +14,8 @@ from features.kernel.seeds import generator
 from features.kernel.settings import Settings
 from training import calibrate, cards, tune
 from training.booster import Model, Trainer
+from training.evaluation import tables
+from training.evaluation.judged import Judged
 from training.fitted import Fitted, Progress
 from training.gate import Evidence
 from training.gates import judge
@@ -63,6 +65,9 @@ def fit(
     progress("evaluate", 0.75)
     answers, simple = calibrate.apply(calibration, model.raw(data.test.x)), kind.baseline(data)
     evaluation = kind.evaluate(data, answers, simple, generator("bootstrap", name))
+    chosen_on = calibrate.apply(calibration, model.raw(data.validation.x))
+    judged = Judged(data, kind, evaluation.metric(evaluation.gain.name), answers, simple, chosen_on)
+    evaluation = tables.complete(evaluation, judged, generator("tables", name))
     calibration = msgspec.structs.replace(calibration, largest_error=evaluation.largest_error)
     findings = judge(Evidence(data, model, calibration, evaluation, settings))
     card = cards.write(data, model, calibration, evaluation, clock.now())

@@ -1,4 +1,4 @@
-"""What was observed of each row: the label itself, or of an uplift problem something whose mean is the effect."""
+"""What was observed of each row, and how much the row counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from training.trainingset import Split
 
-__all__ = ["outcome"]
+__all__ = ["outcome", "row_weights"]
 
 Floats = NDArray[np.float64]
 
@@ -21,3 +21,8 @@ def outcome(split: Split) -> Floats:
     if split.arm is None or split.propensity is None:
         return split.y
     return split.y * (split.arm / split.propensity - (1 - split.arm) / (1 - split.propensity))
+
+
+def row_weights(split: Split) -> Floats:
+    """[n] of each row; 1 where the split has none."""
+    return np.ones(len(split)) if split.weight is None else split.weight

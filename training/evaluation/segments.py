@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from features.kernel.seeds import generator
 from training.evaluation.bootstrap import estimate
-from training.evaluation.outcome import outcome
+from training.evaluation.outcome import outcome, row_weights
 from training.evaluation.result import Rows
 from training.trainingset import Split, TrainingSet
 
@@ -60,7 +60,7 @@ def table(test: Split, answers: Floats, found: list[Segment], rng: np.random.Gen
     if not found:
         return ()
     truth = outcome(test)
-    own = np.ones(len(test)) if test.weight is None else test.weight
+    own = row_weights(test)
 
     def means(drawn: Floats | None) -> Floats:
         weight = own if drawn is None else own * drawn

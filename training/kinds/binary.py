@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,9 +11,10 @@ from features.kernel.card import Calibration, Interval
 from features.kernel.errors import NotEnoughData
 from training import baseline, calibrate
 from training.evaluation import binary
+from training.evaluation.figures import Sorted
 from training.evaluation.result import Evaluation
 from training.kind import Kind, Unseen
-from training.trainingset import TrainingSet
+from training.trainingset import Split, TrainingSet
 
 __all__ = ["kind"]
 
@@ -47,6 +50,11 @@ def _evaluate(data: TrainingSet, model: Floats, simple: Floats, rng: np.random.G
     return binary.evaluate(data.test, model, simple, rng, judged=judged)
 
 
+def _score(split: Split, answers: Floats, name: str) -> Callable[[Floats | None], float]:
+    rows = Sorted(split.y, answers, split.weight)
+    return lambda weights: rows.figures(weights, (name,))[name]
+
+
 kind = Kind(
     name="binary",
     objective={"objective": "binary", "metric": "binary_logloss"},
@@ -58,4 +66,5 @@ kind = Kind(
     calibrate=_calibrate,
     interval=_interval,
     evaluate=_evaluate,
+    score=_score,
 )
