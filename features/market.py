@@ -10,7 +10,7 @@ function of `features.simulation`, drawn from its own generator, for everyone at
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -25,11 +25,12 @@ from features.simulation.frame import DAY_MICROS, assemble
 from features.simulation.lives import Lives, draw_lives
 from features.simulation.messages import message_events
 from features.simulation.people import People, draw_people
-from features.simulation.processes import Ints, steady_points
+from features.simulation.processes import Ints, Points, steady_points
 from features.simulation.purchases import draw_orders, order_events
 from features.simulation.push import draw_app, push_events
 from features.simulation.truth import ACTIONS, Truth
 from features.simulation.visits import Visits, draw_visits, visit_events
+from features.simulation.win_back import assignment_events, draw_win_back
 
 __all__ = ["ACTIONS", "START", "Market", "Shifted", "Truth", "simulate"]
 
@@ -83,6 +84,31 @@ class Market:
             NotFound: the person or the action is not of this market.
         """
         return bool(u < self.truth.response([customer_id], [action])[0, 0])
+
+    def with_test(self) -> Market:
+        """The same market in which a win-back test ran (`features.simulation.win_back`): its events, assignments, and
+        the orders that the discount caused. The truth knows the effect: `Truth.discount_effect`.
+        """
+        rng = generator("market", self.seed, "win back")
+        until = self.end + timedelta(days=AFTER_DAYS)
+        ids, days = self.people.ids, (until - self.start) / timedelta(days=1)
+        pull = self.truth.response(ids, ["discount"])[:, 0] - self.truth.response(ids, ["none"])[:, 0]
+        found = draw_win_back(rng, self._orders(), pull, days)
+        parts = [assignment_events(found), *order_events(rng, rng, found.caused, self.people)]
+        new = assemble(rng, parts, self.people, self.start, until, f"sim{self.seed}t-")
+        before = pl.col("received_at") < self.end
+        events, after = (
+            pl.concat([old, new.filter(mine)]).sort("received_at", "event_id")
+            for old, mine in ((self.events, before), (self.after, ~before))
+        )
+        return replace(self, events=events, after=after)
+
+    def _orders(self) -> Points:
+        """Every order, those after the end too."""
+        row = {name: i for i, name in enumerate(self.people.ids)}
+        orders = pl.concat([self.events, self.after]).filter(pl.col("type") == "order").sort("occurred_at", "event_id")
+        at = (orders["occurred_at"] - self.start).dt.total_microseconds().to_numpy() / DAY_MICROS
+        return Points(np.array([row[each] for each in orders["customer_id"].to_list()], dtype=np.int64), at)
 
     def shifted(self, days: int = 14, people: int = 600) -> Shifted:
         """Events received in [end, end + days) in a changed market: life goes on, and recent buyers surge to the site.

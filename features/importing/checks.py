@@ -109,7 +109,7 @@ def _check_use(recipe: EventRecipe, use: Use, path: str) -> None:
         raise InvalidRecipe("is too long", field="currency", value=recipe.currency, remedy="write it like GBP")
     if use.amount and not recipe.currency:
         raise InvalidRecipe("is missing", field="currency", remedy="say of which currency amounts are, like GBP")
-    needed = {"custom": "name", "lifecycle": "stage", "consent": "granted"}.get(use.event)
+    needed = {"custom": "name", "lifecycle": "stage", "consent": "granted", "assignment": "arm"}.get(use.event)
     if needed and needed not in use.properties:
         raise InvalidRecipe("is missing", field=f"{path}.properties.{needed}", remedy=f"a {use.event} event needs it")
     if not use.one_per:

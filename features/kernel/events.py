@@ -28,6 +28,8 @@ EVENT_TYPES: dict[str, str] = {
     "page_view": "a page was seen; properties.page names it, properties.session the visit",
     "form": "a form was submitted",
     "cart": "something was put into a cart",
+    "assignment": "an arm of a test was drawn; properties.test and properties.arm name them (control is no treatment), "
+    "properties.propensity is the probability of that arm",
     "order": "an order was placed; amount is its value",
     "refund": "an order or a part of it was returned; amount is its value, positive",
     "custom": "anything else; properties.name says what",

@@ -28,6 +28,7 @@ from features.simulation.messages import (
 from features.simulation.people import People
 from features.simulation.processes import Floats, Ints, sigmoid
 from features.simulation.push import App, push_open_log_odds
+from features.simulation.win_back import DAYS
 
 __all__ = ["ACTIONS", "Truth"]
 
@@ -116,6 +117,15 @@ class Truth:
             if action not in ACTIONS:
                 raise NotFound("is no action here", field="action", value=action, remedy=f"use one of {ACTIONS}")
         return np.asarray(self._responses[self._rows(ids)][:, [ACTIONS.index(action) for action in actions]])
+
+    def discount_effect(self, ids: Sequence[str], as_of: datetime, days: float = DAYS) -> Floats:
+        """By how much a discount of the win-back test changes P(an order in the window) [n]; nan before they arrive.
+
+        It brings one more order with the probability by which `response` to a discount exceeds that to none, which
+        changes the outcome of those only who would not have ordered anyway.
+        """
+        pull = self.response(ids, ["discount"])[:, 0] - self.response(ids, ["none"])[:, 0]
+        return np.asarray(pull * (1 - self.purchase_probability(ids, as_of, days)))
 
     def _days(self, as_of: datetime) -> float:
         return (to_micros(as_of) - to_micros(self._start)) / DAY_MICROS
