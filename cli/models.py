@@ -1,4 +1,4 @@
-"""`kairos models`: which models there are, how far to trust each, and what one of them is made of."""
+"""`kairos models`: which models there are, how far to trust each, who is champion, and who said so."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ from typing import Annotated
 
 import typer
 
-from cli import console
+from cli import console, models_compare, models_list, models_send, models_show
 from cli.console import JsonOption
-from features.kernel.card import Card, Metric
-from features.kernel.discover import pick
 from features.kernel.settings import Settings
-from training import bundle
+from training import bundle, pending, promotion
 
 __all__ = ["app"]
 
 app = typer.Typer()
 
+Problem = Annotated[str, typer.Argument(help="The problem.")]
+Version = Annotated[str, typer.Argument(help="A version as the list shows it, or 'champion', or 'challenger'.")]
+Why = Annotated[str, typer.Option(help="Why, in words: it stands on the record.")]
+Who = Annotated[str, typer.Option(help="Who; KAIROS_USER if not given, else user@host.")]
+
 
 @app.callback(invoke_without_command=True)
 def _models(context: typer.Context) -> None:
-    """List the models, or show one; the headline of each says how far to trust it, its weakness first.
+    """List the models, or look at one, compare two, choose the champion, send MLflow what it has not been told.
 
     Example:
 
         kairos models
-        kairos models list --json
         kairos models show churn
+        kairos models compare churn champion challenger
+        kairos models rollback churn --why "complaints since Monday"
     """
     if context.invoked_subcommand is None:
         list_()
@@ -36,88 +40,117 @@ def _models(context: typer.Context) -> None:
 def list_(as_json: JsonOption = False) -> None:
     """List every published model, oldest first, and which of them serve.
 
+    The headline of each says how far to trust it, its weakness first. What cannot be read is named and passed over.
+
     Example:
 
         kairos models list
+        kairos models list --json
     """
-    found = list(bundle.cards(Settings.from_env().models))
+    settings = Settings.from_env()
+    found = bundle.listing(settings.models)
+    waiting = pending.kept(settings)
     if as_json:
-        console.print_json([_line(card) | {"champion": served} for card, served in found])
-        return
-    if not found:
-        console.out.print("No model yet: run `kairos train all`.", markup=False)
-        return
-    rows = [
-        (
-            card.problem,
-            card.version,
-            f"{card.trained_at:%Y-%m-%d %H:%M}",
-            _figure(card.metric("auc")),
-            "champion" if served else "",
-            card.headline,
-        )
-        for card, served in found
-    ]
-    console.table("Models", ("problem", "version", "trained", ">AUC [95 %]", "", "how far to trust it"), rows)
+        models_list.print_list(found, waiting)
+    else:
+        models_list.show_list(found, waiting, settings)
 
 
 @app.command()
 def show(
-    problem: Annotated[str, typer.Argument(help="The problem.")],
-    version: Annotated[str, typer.Option(help="One version; the champion if not given.")] = "",
+    problem: Problem,
+    version: Annotated[str, typer.Option(help="One version; the champion if not given.")] = "champion",
     as_json: JsonOption = False,
 ) -> None:
-    """Show a model's card: what it was asked, how it was judged, what it reads.
+    """Show a model's card: what it was asked, how it was judged, what it reads, what it was refused.
 
     Example:
 
         kairos models show churn
-        kairos models show churn --version 3-1a2b3c4d --json
+        kairos models show churn --version 20260601-1a2b3c4d --json
     """
-    models = Settings.from_env().models
-    if version:
-        versions = {card.version: card for card, _ in bundle.cards(models) if card.problem == problem}
-        card = pick(versions, version, field=f"version of {problem}")
-    else:
-        card = bundle.champion(models, problem)
+    card = models_show.card(Settings.from_env().models, problem, version)
     if as_json:
         console.print_json(card)
-        return
-    _show(card)
+    else:
+        models_show.show(card)
 
 
-def _show(card: Card) -> None:
-    for line in (f"{card.problem} {card.version}", card.question, card.headline):
-        console.out.print(line, markup=False)
-    rows = [
-        (each.name, _figure(each), "" if each.baseline is None else f"{each.baseline:.4f}") for each in card.metrics
-    ]
-    console.table("On the test split", ("figure", ">value [95 %]", ">baseline"), rows)
-    splits = ("train", "validation", "test")
-    cutoffs = [(name, getattr(card.cutoffs, name)) for name in splits]
-    console.table(
-        f"Rows; labels look {card.horizon_days} days ahead",
-        ("split", ">rows", "first cutoff", "last cutoff"),
-        [(name, f"{card.rows[name]:,}", f"{when[0]:%Y-%m-%d}", f"{when[-1]:%Y-%m-%d}") for name, when in cutoffs],
-    )
-    console.table(
-        f"What it reads; calibrated by {card.calibration.method}",
-        ("feature", "type", "unit", "reads as"),
-        [(each.ref, each.dtype, each.unit, each.phrase) for each in card.features],
-    )
-    for each in card.candidates.columns if card.candidates else ():
-        console.out.print(f"  of the candidate: {each.name}, {each.phrase}", markup=False)
+@app.command()
+def compare(problem: Problem, a: Version, b: Version, as_json: JsonOption = False) -> None:
+    """Show two versions side by side: figures with intervals, features, cutoffs, parameters, gates.
+
+    Example:
+
+        kairos models compare churn champion challenger
+        kairos models compare churn 20260601-1a2b3c4d 20260701-5e6f7a8b --json
+    """
+    models = Settings.from_env().models
+    models_compare.compare(models_show.card(models, problem, a), models_show.card(models, problem, b), as_json=as_json)
 
 
-def _line(card: Card) -> dict[str, object]:
-    return {
-        "problem": card.problem,
-        "version": card.version,
-        "trained_at": card.trained_at,
-        "headline": card.headline,
-        "metrics": card.metrics,
-    }
+@app.command()
+def promote(problem: Problem, version: Version, why: Why, who: Who = "", as_json: JsonOption = False) -> None:
+    """Make a version the champion, if its gates let it; who, when and why go on the record.
+
+    There is no way round a gate. Exit code 1 if one refuses.
+
+    Example:
+
+        kairos models promote churn challenger --why "two weeks of shadow scores agree"
+    """
+    settings = Settings.from_env()
+    chosen = models_show.card(settings.models, problem, version).version
+    models_send.changed(promotion.promote(problem, chosen, why, settings, who), settings, as_json=as_json)
 
 
-def _figure(metric: Metric) -> str:
-    return f"{metric.value:.4f} [{metric.low:.4f}, {metric.high:.4f}]"
+@app.command()
+def rollback(
+    problem: Problem,
+    why: Why,
+    to: Annotated[str, typer.Option(help="A former champion; the last one if not given.")] = "",
+    who: Who = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a former champion the champion again; who, when and why go on the record.
+
+    Example:
+
+        kairos models rollback churn --why "complaints since Monday"
+        kairos models rollback churn --to 20260501-1a2b3c4d --why "the last one judged on a whole year"
+    """
+    settings = Settings.from_env()
+    models_send.changed(promotion.rollback(problem, why, settings, to=to, who=who), settings, as_json=as_json)
+
+
+@app.command()
+def log(
+    problem: Annotated[str, typer.Argument(help="The problem; all of them if not given.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List every promotion, refusal and rollback on the record, oldest first.
+
+    Example:
+
+        kairos models log churn
+    """
+    found = promotion.changes(Settings.from_env(), problem)
+    if as_json:
+        console.print_json(found)
+    else:
+        models_list.show_log(found)
+
+
+@app.command()
+def send(as_json: JsonOption = False) -> None:
+    """Send MLflow what was kept while it could not be used; sending twice sends once.
+
+    Exit code 1 if MLflow still cannot be used: what was sent is sent, the rest is kept.
+
+    Example:
+
+        kairos models send
+    """
+    settings = Settings.from_env()
+    sent, faults = dict[str, str](), dict[str, str]()
+    models_send.send(settings, as_json=as_json)

@@ -11,6 +11,7 @@ from datetime import datetime
 
 import msgspec
 from sqlalchemy import insert, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from features.kernel import champion as champions
 from features.kernel import tables
@@ -138,8 +139,11 @@ def changes(settings: Settings, problem: str = "") -> list[Change]:
     query = select(audit.c.at, audit.c.who, audit.c.what, audit.c.detail).where(
         audit.c.what.in_((_PROMOTED, _ROLLED_BACK, _REFUSED))
     )
-    with Ledger.of(settings) as ledger, ledger.transaction() as connection:
-        rows = connection.execute(query.order_by(audit.c.seq)).all()
+    try:
+        with Ledger.of(settings) as ledger, ledger.engine.connect() as connection:
+            rows = connection.execute(query.order_by(audit.c.seq)).all()
+    except SQLAlchemyError as error:
+        raise Unavailable(f"the ledger cannot be read: {error}") from error
     found = [
         Change(at=from_micros(at), who=who, what=what, **msgspec.json.decode(detail)) for at, who, what, detail in rows
     ]
