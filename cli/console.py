@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 __all__ = ["JsonOption", "Step", "as_json", "err", "out", "print_json", "step", "table"]
@@ -86,6 +86,8 @@ def _progress() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         TimeElapsedColumn(),
+        TextColumn("[dim]left"),
+        TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[note]}"),
         console=err,
         transient=True,

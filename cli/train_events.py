@@ -1,0 +1,118 @@
+"""Training sets for `kairos train` from events: each problem's features are computed as of its label cutoffs first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from cli import console
+from cli.train_options import ByRecipe, Which
+from features import history
+from features.kernel import tables
+from features.kernel.card import Cutoffs
+from features.kernel.discover import pick
+from features.kernel.errors import InvalidInput, NotEnoughData
+from features.kernel.ledger import Ledger
+from features.kernel.settings import Settings
+from features.recipe import load_recipe, read
+from features.store import FeatureStore
+from training import cutoffs, dataset
+from training.origin import Origin
+from training.problem import Problem
+from training.problems import all_problems
+from training.snapshot import from_snapshot
+from training.trainingset import TrainingSet
+
+__all__ = ["sets"]
+
+_ALL = "all"
+
+Found = tuple[str, TrainingSet | NotEnoughData]
+
+
+def sets(which: Which, by: ByRecipe, settings: Settings) -> Iterator[Found]:
+    """Each problem asked for by its name, with its training set or what the data lack for it.
+
+    Raises:
+        NotFound: there is no such problem, or there are no events.
+        InvalidInput: the problem has no variants, or is not what the recipe's table answers.
+    """
+    if by.data is not None:
+        yield _by_recipe(which.problem, by.data, by.recipe)
+        return
+    problems = _asked(which)
+    with Ledger.of(settings) as ledger:
+        seq = ledger.mark(tables.events)
+        events = history.refreshed(settings, ledger)
+    store = FeatureStore(settings)
+    with console.step("Feature definitions"):
+        store.apply()
+    for problem in problems:
+        yield problem.name, _training_set(problem, events, store, seq)
+    store.close()
+
+
+def _asked(which: Which) -> list[Problem]:
+    known = all_problems()
+    chosen = list(known.values()) if which.problem == _ALL else [pick(known, which.problem, field="problem")]
+    if which.category:
+        chosen = [each.about(which.category) for each in chosen if which.problem != _ALL or each.variant is not None]
+    return [each.over(timedelta(days=which.days)) if which.days else each for each in chosen]
+
+
+def _by_recipe(name: str, data: Path, recipe: str) -> Found:
+    with console.step(f"Read {data.name} by the recipe {recipe}") as at:
+        imported = read(load_recipe(recipe), data)
+        problem, rows = from_snapshot(imported)
+        at.note = f"{imported.rows_used:,} of {imported.rows_read:,} rows used"
+    if name not in (problem.name, _ALL):
+        raise InvalidInput("is not what this table answers", field="problem", value=name, remedy=f"use {problem.name}")
+    return problem.name, rows
+
+
+def _training_set(problem: Problem, events: pl.DataFrame, store: FeatureStore, seq: int) -> TrainingSet | NotEnoughData:
+    try:
+        problem, plan = _planned(problem, events)
+        with console.step(f"Features of {problem.name} as of its label cutoffs") as at:
+            spine = dataset.spine([problem], events, [plan])
+            store.backfill(events, spine)
+            at.note = f"{len(spine):,} rows at {spine['as_of'].n_unique()} instants"
+        with console.step(f"Training set of {problem.name}"):
+            found = dataset.build(problem, events, store, plan)
+    except NotEnoughData as lacking:
+        return lacking
+    origin = Origin(
+        kind="events",
+        problem=problem.file,
+        horizon_days=problem.horizon.days,
+        variant=problem.part,
+        cutoffs=plan,
+        seq=seq,
+    )
+    return found if found.origin is not None else replace(found, origin=origin)
+
+
+def _planned(problem: Problem, events: pl.DataFrame) -> tuple[Problem, Cutoffs]:
+    """The problem's cutoffs; over one of its shorter horizons where the history is too short for its own."""
+    start, until = _start(events), dataset.observed_until(events)
+    try:
+        return problem, cutoffs.for_problem(start, until, problem.horizon)
+    except NotEnoughData:
+        for horizon in problem.shorter:
+            try:
+                plan = cutoffs.for_problem(start, until, horizon)
+            except NotEnoughData:
+                continue
+            return problem.falling_back(horizon), plan
+        raise
+
+
+def _start(events: pl.DataFrame) -> datetime:
+    start = events["occurred_at"].min()
+    if not isinstance(start, datetime):
+        raise NotEnoughData("there are no events", field="events", remedy="import some")
+    return start
