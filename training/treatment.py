@@ -46,29 +46,31 @@ def two_arms(rows: pl.DataFrame, column: str, *, control: str, treated: str = ""
         if name and name not in rows.columns:
             raise InvalidInput("is no column", field=name, remedy=f"use one of {', '.join(rows.columns)}")
     given = pl.col(column).cast(pl.String)
-    others = rows.select(given).drop_nulls().filter(given != control).to_series().unique().sort().to_list()
-    if not treated and len(others) != 1:
+    treated = treated or _other(rows, column, control)
+    kept = rows.filter(given.is_in([control, treated]).fill_null(False))
+    arm = (given == treated).cast(pl.Float64)
+    share = kept.select(arm.mean()).item()
+    for value, absent in ((treated, share == 0), (control, share == 1)):
+        if absent or kept.is_empty():
+            raise NotEnoughData(f"holds nobody given {value!r}", field=column, remedy="look at its values")
+    chance = pl.col(propensity).cast(pl.Float64) if propensity else pl.lit(share)
+    made = kept.with_columns(arm.alias("arm"), chance.alias("propensity"))
+    dropped = {column, propensity} - {"", "arm", "propensity"}
+    return TwoArms(made.drop(dropped), () if propensity else (_assumed(share),))
+
+
+def _other(rows: pl.DataFrame, column: str, control: str) -> str:
+    """The one value that is not the control."""
+    values = rows.get_column(column).cast(pl.String).drop_nulls().unique().sort().to_list()
+    others = [each for each in values if each != control]
+    if len(others) != 1:
         raise InvalidInput(
             "holds several treatments" if others else f"holds nothing but {control!r}",
             field=column,
             value=others,
             remedy="say which one is to be judged against the control",
         )
-    treated = treated or others[0]
-    kept = rows.filter(given.is_in([control, treated]).fill_null(False))
-    arm = (given == treated).cast(pl.Float64)
-    share = kept.select(arm.mean()).item()
-    for value, absent in ((treated, share == 0), (control, share == 1)):
-        if absent or kept.is_empty():
-            raise NotEnoughData(
-                f"nobody was given {value!r}", field=column, remedy=f"its values are {', '.join([control, *others])}"
-            )
-    chance = pl.col(propensity).cast(pl.Float64) if propensity else pl.lit(share)
-    limits = () if propensity else (_assumed(share),)
-    return TwoArms(
-        kept.with_columns(arm.alias("arm"), chance.alias("propensity")).drop({column, propensity} - {"", "propensity"}),
-        limits,
-    )
+    return str(others[0])
 
 
 def as_uplift(problem: Problem, question: str = "") -> Problem:

@@ -8,6 +8,8 @@ about .5 / .05² = 200 rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ from features.kernel.errors import InvalidInput, NotEnoughData
 from training import effects
 from training.effect_knots import bounds, fit
 from training.evaluation import uplift
-from training.evaluation.ranked import average_effect
+from training.evaluation.ranked import Ranked, average_effect
 from training.evaluation.result import Evaluation
 from training.kind import Kind
 from training.trainingset import Split, TrainingSet
@@ -91,6 +93,15 @@ def _evaluate(data: TrainingSet, model: Floats, simple: Floats, rng: np.random.G
     return uplift.evaluate(data.test.y, arm, propensity, model, simple, data.test.person, rng)
 
 
+def _score(split: Split, answers: Floats, name: str) -> Callable[[Floats | None], float]:
+    arm, propensity = effects.arms(split)
+    if name == "average_effect":
+        return lambda weights: average_effect(split.y, arm, propensity, weights)
+    ranked = Ranked(split.y, arm, propensity, answers)
+    by_name = {"qini": ranked.qini, "auuc": ranked.auuc}
+    return by_name.get(name, lambda weights: float("nan"))
+
+
 kind = Kind(
     name="uplift",
     objective={"objective": "regression", "metric": "l2"},
@@ -102,6 +113,7 @@ kind = Kind(
     calibrate=fit,
     interval=bounds,
     evaluate=_evaluate,
+    score=_score,
     defaults={
         "learning_rate": 0.03,
         "num_leaves": 4,
