@@ -82,7 +82,7 @@ def _training_set(problem: Problem, events: pl.DataFrame, store: FeatureStore, s
             store.backfill(events, spine)
             at.note = f"{len(spine):,} rows at {spine['as_of'].n_unique()} instants"
         with console.step(f"Training set of {problem.name}"):
-            found = dataset.build(problem, events, store, plan)
+            found = dataset.build(problem, events, store, plan, seq=seq)
     except NotEnoughData as lacking:
         return lacking
     origin = Origin(

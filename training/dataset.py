@@ -71,6 +71,7 @@ def build(problem: Problem, events: pl.DataFrame, store: Historical, cutoffs: Cu
         variant=problem.part,
         cutoffs=cutoffs,
         seq=seq,
+        options={"events": len(events)},
     )
     return replace(data, limits=limits, origin=origin)
 

@@ -33,4 +33,4 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
     """Of a table: the file and its SHA-256."""
     options: dict[str, Any] = {}
-    """Of a table: the options of `kairos train`, or the recipe."""
+    """Of a table: the options of `kairos train`, or the recipe; of events: how many `events` there were."""

@@ -37,13 +37,13 @@ def _population(events: pl.DataFrame, cutoff: datetime) -> pl.DataFrame:
     orders = before(events, cutoff, "order").select("customer_id", "occurred_at")
     when = pl.col("occurred_at")
     seen = orders.group_by("customer_id").agg(
-        gaps=when.dt.date().n_unique() - 1.0,
-        span=(when.max() - when.min()).dt.total_microseconds() / _DAY,
+        gaps=when.dt.date().n_unique().cast(pl.Int64) - 1,
+        span=(when.max() - when.min()).dt.total_microseconds(),  # whole numbers: no sum depends on its order
         silent=(cutoff - when.max()).dt.total_microseconds() / _DAY,
     )
     everyone = seen.filter(pl.col("gaps") > 0).select(pl.col("span").sum() / pl.col("gaps").sum()).item()
-    pooled = POOLED_GAPS * (_NO_RHYTHM if everyone is None else everyone)
-    gap = (pl.col("span") + pooled) / (pl.col("gaps") + POOLED_GAPS)
+    pooled = POOLED_GAPS * (_NO_RHYTHM if everyone is None else everyone / _DAY)
+    gap = (pl.col("span") / _DAY + pooled) / (pl.col("gaps") + POOLED_GAPS)
     known = seen.with_columns(patience_days=PATIENCE * gap)
     usual = pl.col("silent") < pl.col("patience_days").clip(LEAST_DAYS, SILENT_DAYS)
     return known.filter(usual).select("customer_id", "patience_days").sort("customer_id")
