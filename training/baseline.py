@@ -16,17 +16,27 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from training.trainingset import TrainingSet
 
-__all__ = ["describe", "predict"]
+__all__ = ["columns", "describe", "predict"]
 
 
 def describe(data: TrainingSet) -> str:
     """The baseline in words."""
-    return f"logistic regression on {', '.join(data.problem.baseline)}"
+    if data.problem.simple:
+        return data.problem.simple.about
+    regression = "Tweedie" if data.problem.kind == "regression" else "logistic"
+    return f"{regression} regression on {', '.join(data.problem.baseline)}"
 
 
 def predict(data: TrainingSet) -> NDArray[np.float64]:
     """Probabilities [n] of the test split by the baseline fitted on the train split."""
     taken = [data.inputs.index(name) for name in data.problem.baseline]
+    model = make_pipeline(columns(data, taken), LogisticRegression(max_iter=1000))
+    model.fit(data.train.x[:, taken], data.train.y)
+    return np.asarray(model.predict_proba(data.test.x[:, taken])[:, 1], dtype=np.float64)
+
+
+def columns(data: TrainingSet, taken: list[int]) -> ColumnTransformer:
+    """Prepares the taken columns of the matrix for a linear model, as the module says."""
     categories = [place for place, i in enumerate(taken) if i in data.categories]
     numbers = [place for place in range(len(taken)) if place not in categories]
     numeric = make_pipeline(
@@ -34,11 +44,9 @@ def predict(data: TrainingSet) -> NDArray[np.float64]:
         FunctionTransformer(_signed_log),
         StandardScaler(),
     )
-    columns = ColumnTransformer(
+    return ColumnTransformer(
         [("numbers", numeric, numbers), ("categories", OneHotEncoder(handle_unknown="ignore"), categories)]
     )
-    model = make_pipeline(columns, LogisticRegression(max_iter=1000)).fit(data.train.x[:, taken], data.train.y)
-    return np.asarray(model.predict_proba(data.test.x[:, taken])[:, 1], dtype=np.float64)
 
 
 def _signed_log(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from features.kernel.card import Calibration, Interval, Link
 from training.evaluation.result import Evaluation
+from training.problem import Problem
 from training.trainingset import Split, TrainingSet
 
 __all__ = ["Kind", "Unseen"]
@@ -64,3 +65,5 @@ class Kind:
     """What the kind sets otherwise than `training.booster.DEFAULTS`; tuning starts from there."""
     learner: Callable[[TrainingSet], Literal["trees", "logistic"]] = lambda data: "trees"
     """What the data are enough for; asked after `check`."""
+    of: Callable[[Problem], Kind] | None = None
+    """The kind as it is for a problem, where that makes a difference: an amount of days ends with the horizon."""

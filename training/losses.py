@@ -44,6 +44,7 @@ def _tweedie(raw: Floats, y: Floats, power: float) -> Floats:
 
 LOSSES: Mapping[str, Callable[[Floats, Floats, float], Floats]] = {
     "binary_logloss": _log_loss,
+    "cross_entropy": _log_loss,
     "l2": _squared,
     "rmse": _squared,
     "l1": _absolute,

@@ -11,14 +11,17 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from features.kernel.card import Candidates, Cutoffs
 from features.kernel.card import Kind as CardKind
 from features.kernel.errors import InvalidInput
 
-__all__ = ["Caution", "Label", "Population", "Problem", "plain_name"]
+__all__ = ["Caution", "Label", "Population", "Problem", "Simple", "plain_name"]
 
 Population = Callable[[pl.DataFrame, datetime], pl.DataFrame]
 """(events, cutoff T) -> frame with `customer_id`, each once: whom the question is about, known from events before T."""
@@ -36,6 +39,15 @@ Caution = Callable[[pl.DataFrame, Cutoffs], tuple[str, ...]]
 """(events, cutoffs) -> what these events cannot support, a sentence each, for the card's `limits`.
 
 Raises `NotEnoughData` where they cannot support the question at all."""
+
+
+class Simple(NamedTuple):
+    """A model an analyst would use instead: what it is, in words, and what it answers."""
+
+    about: str
+    predict: Callable[[Any], NDArray[np.float64]]
+    """(`training.trainingset.TrainingSet`) -> [n] answers of the test split."""
+
 
 LONGEST_NAME = 60
 _DAY = timedelta(days=1)
@@ -62,6 +74,8 @@ class Problem:
     """Columns of the simple model to beat: a logistic regression on these references or candidate columns alone."""
     needs: tuple[str, ...]
     """Event types without which the question cannot be asked; where one is absent the problem is skipped by name."""
+    simple: Simple | None = None
+    """The simple model to beat, where it is another than the kind's own on `baseline`."""
     kind: CardKind = "binary"
     metric: str = ""
     """The figure judged against the baseline; empty means the kind's own (`training.kinds`)."""

@@ -5,8 +5,6 @@ Intervals are percentile bootstraps over persons (`training.evaluation.bootstrap
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,7 +60,7 @@ def evaluate(
         rows=len(test),
         people=len(np.unique(test.person)),
         positives=int((test.y > 0).sum()),
-        tables={"deciles": _deciles(bins.predicted, bins.observed), "over_time": _over_time(test, model)},
+        tables={"deciles": _deciles(bins.predicted, bins.observed)},
     )
 
 
@@ -84,23 +82,3 @@ def _deciles(predicted: Floats, observed: Floats) -> Rows:
     """The tenth with the highest answers first."""
     means = zip(predicted[::-1].tolist(), observed[::-1].tolist(), strict=True)
     return tuple({"decile": i, "predicted": mine, "observed": seen} for i, (mine, seen) in enumerate(means, start=1))
-
-
-def _over_time(test: Split, model: Floats) -> Rows:
-    """Of each cutoff: rows, mean answer and amount, and the normalised Gini."""
-    rows: list[dict[str, Any]] = []
-    for instant in np.unique(test.as_of):
-        at = test.as_of == instant
-        weight = None if test.weight is None else test.weight[at]
-        found = Ranked(test.y[at], model[at], weight).figures()
-        rows.append(
-            {
-                "as_of": str(instant.astype("datetime64[s]")),
-                "rows": int(at.sum()),
-                "predicted": float(np.average(model[at], weights=weight)),
-                "observed": float(np.average(test.y[at], weights=weight)),
-                "gini": found["gini"],
-                "concordance": found["concordance"],
-            }
-        )
-    return tuple(rows)

@@ -26,6 +26,6 @@ def kind_of(problem: Problem) -> Kind:
     Raises:
         NotFound: there is no such kind.
     """
-    return pick(
-        all_kinds(), "binary" if problem.kind == "candidates" else problem.kind, field=f"kind of {problem.name}"
-    )
+    name = "binary" if problem.kind == "candidates" else problem.kind
+    kind = pick(all_kinds(), name, field=f"kind of {problem.name}")
+    return kind if kind.of is None else kind.of(problem)
