@@ -151,6 +151,4 @@ def send(as_json: JsonOption = False) -> None:
 
         kairos models send
     """
-    settings = Settings.from_env()
-    sent, faults = dict[str, str](), dict[str, str]()
-    models_send.send(settings, as_json=as_json)
+    models_send.send(Settings.from_env(), as_json=as_json)

@@ -23,7 +23,7 @@ from training.fitted import Fitted, Trial
 from training.splitwise import figures
 from training.trainingset import Split, TrainingSet
 
-__all__ = ["Input", "Record", "load", "save", "write"]
+__all__ = ["Input", "Record", "inputs", "load", "save", "write"]
 
 _CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
 
@@ -76,10 +76,15 @@ def write(found: Fitted, card: Card, made_with: Environment, settings: Settings)
         parameters=_parameters(card),
         figures=_judged(found.evaluation) | figures(found) | {"validation.loss": found.model.validation_loss},
         tags=_tags(card, made_with, settings),
-        inputs=tuple(_input(found.data, name, split) for name, split in found.data.splits.items()),
+        inputs=inputs(found.data),
         trials=found.trials,
         run_id=card.run_id,
     )
+
+
+def inputs(data: TrainingSet) -> tuple[Input, ...]:
+    """The splits of a training set as MLflow describes data sets, each with the hash of its rows."""
+    return tuple(_input(data, name, split) for name, split in data.splits.items())
 
 
 def save(record: Record, path: Path) -> None:
