@@ -21,7 +21,7 @@ from training.calibrate import apply
 from training.evaluation.result import Evaluation
 from training.trainingset import TrainingSet
 
-__all__ = ["Answer", "Evidence", "Finding", "Gate", "does_not_apply", "failed", "passed"]
+__all__ = ["Answer", "Evidence", "Finding", "Gate", "does_not_apply", "failed", "passed", "warned"]
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ class Evidence:
     settings: Settings | None = None
     """Where the champion and the online store are to be looked for; None where only the data are judged."""
 
-    def answers(self, x: Floats) -> Floats:
+    def answers(self, x: NDArray[np.float32]) -> Floats:
         """Calibrated answers [n] of rows [n, k]."""
         return apply(self.calibration, self.model.raw(x))
 
@@ -48,6 +48,8 @@ class Answer:
 
     outcome: Literal["passed", "failed", "does not apply"]
     figure: str
+    severity: Literal["refuse", "warn"] | None = None
+    """Where it is not the gate's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Gate:
     def judge(self, evidence: Evidence) -> Finding:
         """The gate's finding on a model."""
         answer = self.check(evidence)
-        return Finding(self.code, self.title, self.severity, answer.outcome, answer.figure)
+        return Finding(self.code, self.title, answer.severity or self.severity, answer.outcome, answer.figure)
 
 
 def passed(figure: str) -> Answer:
@@ -73,6 +75,11 @@ def passed(figure: str) -> Answer:
 def failed(figure: str) -> Answer:
     """The model does not do what the gate asks."""
     return Answer("failed", figure)
+
+
+def warned(figure: str) -> Answer:
+    """The model does not do what the gate asks, but not so that it must not be promoted."""
+    return Answer("failed", figure, "warn")
 
 
 def does_not_apply(why: str) -> Answer:

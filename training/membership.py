@@ -11,12 +11,15 @@ from __future__ import annotations
 import hashlib
 import os
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from features.kernel.errors import InvalidInput
 
-__all__ = ["FILE", "drop", "forgotten", "holds", "members"]
+__all__ = ["FILE", "among", "drop", "forgotten", "holds", "members"]
 
 FILE = "members.bin"
 _MAGIC, _KEY, _COUNT, _HASH = b"kairos members 1\n", 32, 4, 16
@@ -44,6 +47,20 @@ def holds(bundle: Path, customer_id: str) -> bool | None:
     """
     read = _read(bundle)
     return None if read is None else _place(read, customer_id) is not None
+
+
+def among(bundle: Path, people: Sequence[str]) -> NDArray[np.bool_]:
+    """[n] whether each person is among those trained on; all False if the bundle does not say.
+
+    Raises:
+        InvalidInput: its list cannot be read.
+    """
+    read = _read(bundle)
+    if read is None:
+        return np.zeros(len(people), dtype=np.bool_)
+    key = read[len(_MAGIC) : len(_MAGIC) + _KEY]
+    hashes = {read[at : at + _HASH] for at in range(_HEAD, len(read), _HASH)}
+    return np.array([_hash(key, each) in hashes for each in people], dtype=np.bool_)
 
 
 def forgotten(bundle: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -47,7 +48,8 @@ def draw(rng: np.random.Generator, people: int, *, signal: float = 1.0, base: fl
     )
     instants = tuple(START + number * HORIZON for number in range(9))
     cutoffs = Cutoffs(train=instants[:5], validation=instants[5:7], test=instants[7:])
-    data = assemble(_problem(features), rows, features, cutoffs, instants[-1] + HORIZON)
+    built = assemble(_problem(features), rows, features, cutoffs, instants[-1] + HORIZON)
+    data = replace(built, source="request")  # no view has such features
     return Synthetic(data, truth[(rows.get_column("split") == "test").to_numpy()])
 
 

@@ -83,7 +83,7 @@ class Ties:
     def __init__(self, y: Floats, p: Floats, weight: Floats | None = None) -> None:
         self._order = np.argsort(p, kind="stable")
         p = p[self._order].astype(np.float64)
-        self._starts = np.flatnonzero(np.r_[True, np.diff(p) > 0])
+        self._starts = np.flatnonzero(np.r_[True, p[1:] > p[:-1]])
         self._weight = np.ones(len(p)) if weight is None else weight[self._order].astype(np.float64)
         self._positive = self._weight * y[self._order]
         self._p = p[self._starts]

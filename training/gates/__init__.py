@@ -20,5 +20,5 @@ def all_gates() -> dict[str, Gate]:
 
 
 def judge(evidence: Evidence) -> tuple[Finding, ...]:
-    """What every gate says of a model."""
-    return tuple(each.judge(evidence) for each in all_gates().values())
+    """What every gate says of a model, by code."""
+    return tuple(each.judge(evidence) for each in sorted(all_gates().values(), key=lambda each: each.code))

@@ -1,4 +1,7 @@
-"""A model must be better than the simple one, and surely so: the whole interval of the gain lies above zero."""
+"""A model must be better than the simple one, and surely so: the whole interval of the gain lies above zero.
+
+The simple one of an uplift problem ranks nobody, so there the question is whether targeting gains anything.
+"""
 
 from __future__ import annotations
 

@@ -6,13 +6,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from training.gate import Answer, Evidence, Gate, failed, passed
+from training.gate import Answer, Evidence, Gate, does_not_apply, failed, passed
 
 __all__ = ["gate"]
 
 
 def _check(evidence: Evidence) -> Answer:
     data = evidence.data
+    if data.split == "random":
+        rows = sum(map(len, data.splits.values()))
+        return does_not_apply(f"{rows} rows without time were split at random: they say nothing of tomorrow")
     horizon = np.timedelta64(data.problem.horizon)
     for (earlier, former), (name, latter) in pairwise(data.splits.items()):
         matured, starts = former.as_of.max() + horizon, latter.as_of.min()
