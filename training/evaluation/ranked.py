@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Parts", "Ranked", "average_effect"]
+__all__ = ["Parts", "Ranked", "Sums", "average_effect"]
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +39,48 @@ class Parts(NamedTuple):
         return self.treated - self.control
 
 
+class Sums:
+    """What the rows of `Ranked` add up to under some weights: sums [6, m + 1] over tie groups, best first, from 0."""
+
+    def __init__(self, total: Floats) -> None:
+        self._total = total
+
+    @property
+    def average_effect(self) -> float:
+        """Mean outcome of all treated rows less that of all control rows."""
+        end = self._total[:, -1]
+        return float(end[_TREATED_Y] / end[_TREATED] - end[_CONTROL_Y] / end[_CONTROL])
+
+    @property
+    def auuc(self) -> float:
+        """Area under the curve, per treated customer."""
+        share, gained = self.curve()
+        return float(np.sum(np.diff(share) * (gained[1:] + gained[:-1]) / 2))
+
+    @property
+    def qini(self) -> float:
+        """Area between the curve and the random line."""
+        return self.auuc - self.average_effect / 2
+
+    def curve(self) -> tuple[Floats, Floats]:
+        """Share treated, best first, and what is gained per treated customer: [m + 1] each, from (0, 0)."""
+        total = self._total
+        ratio = np.divide(total[_TREATED], total[_CONTROL], out=np.zeros(total.shape[1]), where=total[_CONTROL] > 0)
+        gained = (total[_TREATED_Y] - total[_CONTROL_Y] * ratio) / total[_TREATED, -1]
+        return total[_ROWS] / total[_ROWS, -1], gained
+
+    def parts(self, count: int) -> Parts:
+        """The rows in `count` parts of equal weight, lowest answers first; ties are shared out in proportion."""
+        total = self._total
+        edges = np.linspace(0.0, total[_ROWS, -1], count + 1)
+        inside = np.stack([np.diff(np.interp(edges, total[_ROWS], each)) for each in total])[:, ::-1]
+        return Parts(
+            inside[_ANSWERS] / inside[_ROWS],
+            _ratio(inside[_TREATED_Y], inside[_TREATED]),
+            _ratio(inside[_CONTROL_Y], inside[_CONTROL]),
+        )
+
+
 class Ranked:
     """Outcomes of n randomised rows, sorted by predicted effect.
 
@@ -47,6 +89,10 @@ class Ranked:
         arm: [n] 1 treated, 0 control.
         propensity: [n] probability of arm 1.
         answer: [n] predicted effects.
+
+    >>> treated, y = np.array([1.0, 0, 1, 0]), np.array([1.0, 0, 0, 1])
+    >>> Ranked(y, treated, np.full(4, 0.5), np.array([0.2, 0.2, 0.1, 0.1])).under().qini
+    0.25
     """
 
     def __init__(self, y: Floats, arm: Floats, propensity: Floats, answer: Floats) -> None:
@@ -57,38 +103,11 @@ class Ranked:
         self._columns = np.stack([treated, treated * y, control, control * y, np.ones(len(y)), answer])
         self._starts = np.flatnonzero(np.r_[True, np.diff(answer) < 0])
 
-    def qini(self, weights: Floats | None = None) -> float:
-        """Area between the curve and the random line, per treated customer, under row weights [n] (1 each, if None)."""
-        share, gained = self.curve(weights)
-        return _area(share, gained) - float(gained[-1]) / 2
-
-    def auuc(self, weights: Floats | None = None) -> float:
-        """Area under the curve: `qini` plus half the average effect."""
-        return _area(*self.curve(weights))
-
-    def curve(self, weights: Floats | None = None) -> tuple[Floats, Floats]:
-        """Share treated, best first, and what is gained per treated customer: [m + 1] each, from (0, 0)."""
-        total = self._cumulative(weights)
-        ratio = np.divide(total[_TREATED], total[_CONTROL], out=np.zeros(total.shape[1]), where=total[_CONTROL] > 0)
-        gained = (total[_TREATED_Y] - total[_CONTROL_Y] * ratio) / total[_TREATED, -1]
-        return total[_ROWS] / total[_ROWS, -1], gained
-
-    def parts(self, count: int, weights: Floats | None = None) -> Parts:
-        """The rows in `count` parts of equal weight, lowest answers first; ties are shared out in proportion."""
-        total = self._cumulative(weights)
-        edges = np.linspace(0.0, total[_ROWS, -1], count + 1)
-        inside = np.stack([np.diff(np.interp(edges, total[_ROWS], each)) for each in total])[:, ::-1]
-        return Parts(
-            inside[_ANSWERS] / inside[_ROWS],
-            _ratio(inside[_TREATED_Y], inside[_TREATED]),
-            _ratio(inside[_CONTROL_Y], inside[_CONTROL]),
-        )
-
-    def _cumulative(self, weights: Floats | None) -> Floats:
-        """Sums [6, m + 1] over tie groups, best first, from 0."""
+    def under(self, weights: Floats | None = None) -> Sums:
+        """The rows under weights [n] (1 each, if None)."""
         columns = self._columns if weights is None else self._columns * weights[self._order]
         sums = np.add.reduceat(columns, self._starts, axis=1)
-        return np.concatenate([np.zeros((len(sums), 1)), np.cumsum(sums, axis=1)], axis=1)
+        return Sums(np.concatenate([np.zeros((len(sums), 1)), np.cumsum(sums, axis=1)], axis=1))
 
 
 def average_effect(y: Floats, arm: Floats, propensity: Floats, weights: Floats | None = None) -> float:
@@ -100,7 +119,3 @@ def average_effect(y: Floats, arm: Floats, propensity: Floats, weights: Floats |
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))
-
-
-def _area(share: Floats, gained: Floats) -> float:
-    return float(np.sum(np.diff(share) * (gained[1:] + gained[:-1]) / 2))

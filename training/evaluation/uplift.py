@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from features.kernel.card import Metric
 from training.evaluation.bootstrap import DRAWS, metric, weights
-from training.evaluation.ranked import Parts, Ranked, average_effect
+from training.evaluation.ranked import Parts, Ranked, Sums
 from training.evaluation.result import Bins, Evaluation, Rows
 
 __all__ = ["Null", "evaluate", "null"]
@@ -66,20 +66,21 @@ def evaluate(
     ours, theirs = Ranked(y, arm, propensity, model), Ranked(y, arm, propensity, baseline)
 
     def figures(drawn: Floats | None) -> _Drawn:
+        sums = ours.under(drawn)
         return _Drawn(
-            ours.qini(drawn),
-            theirs.qini(drawn),
-            ours.auuc(drawn),
-            average_effect(y, arm, propensity, drawn),
-            ours.parts(_DECILES, drawn),
-            ours.parts(_QUINTILES, drawn),
+            sums.qini,
+            theirs.under(drawn).qini,
+            sums.auuc,
+            sums.average_effect,
+            sums.parts(_DECILES),
+            sums.parts(_QUINTILES),
         )
 
     found, draws = figures(None), [figures(each) for each in weights(person, rng, DRAWS)]
     chance = null(y, arm, propensity, person, rng)
-    simple = theirs.parts(_DECILES)
+    simple = theirs.under().parts(_DECILES)
     return Evaluation(
-        metrics=_metrics(found, draws, chance, theirs.auuc()),
+        metrics=_metrics(found, draws, chance, theirs.under().auuc),
         gain=metric("qini", found.qini - found.baseline, [each.qini - each.baseline for each in draws]),
         bins=Bins(found.tenths.predicted, found.tenths.effect),
         baseline_bins=Bins(simple.predicted, simple.effect),
@@ -88,7 +89,7 @@ def evaluate(
         people=len(np.unique(person)),
         positives=int((y > 0).sum()),
         tables={
-            "qini": _curve(ours, chance),
+            "qini": _curve(ours.under(), chance),
             "deciles": _parts(found.tenths, [each.tenths for each in draws], len(y)),
             "quintiles": _parts(found.fifths, [each.fifths for each in draws], len(y)),
             "null": ({"mean": chance.mean, "sd": chance.sd, "rankings": DRAWS},),
@@ -101,8 +102,8 @@ def null(
 ) -> Null:
     """What `draws` random rankings of the persons come to; rows of one person rank together."""
     codes = np.unique(person, return_inverse=True)[1]
-    rankings = [Ranked(y, arm, propensity, rng.random(int(codes.max()) + 1)[codes]) for _ in range(draws)]
-    qini = [each.qini() for each in rankings]
+    rankings = [Ranked(y, arm, propensity, rng.random(int(codes.max()) + 1)[codes]).under() for _ in range(draws)]
+    qini = [each.qini for each in rankings]
     curves = np.stack([np.interp(_GRID, *each.curve()) for each in rankings])
     low, high = np.percentile(curves, [2.5, 97.5], axis=0)
     return Null(float(np.mean(qini)), float(np.std(qini, ddof=1)), low, high)
@@ -136,8 +137,8 @@ def _sds(qini: float, chance: Null) -> float:
     return (qini - chance.mean) / chance.sd if chance.sd > 0 else 0.0
 
 
-def _curve(ranked: Ranked, chance: Null) -> Rows:
-    gained = np.interp(_GRID, *ranked.curve())
+def _curve(sums: Sums, chance: Null) -> Rows:
+    gained = np.interp(_GRID, *sums.curve())
     return tuple(
         {
             "share": round(float(share), 2),

@@ -95,11 +95,10 @@ def _evaluate(data: TrainingSet, model: Floats, simple: Floats, rng: np.random.G
 
 def _score(split: Split, answers: Floats, name: str) -> Callable[[Floats | None], float]:
     arm, propensity = effects.arms(split)
-    if name == "average_effect":
-        return lambda weights: average_effect(split.y, arm, propensity, weights)
     ranked = Ranked(split.y, arm, propensity, answers)
-    by_name = {"qini": ranked.qini, "auuc": ranked.auuc}
-    return by_name.get(name, lambda weights: float("nan"))
+    if name not in ("qini", "auuc", "average_effect"):
+        return lambda weights: float("nan")
+    return lambda weights: float(getattr(ranked.under(weights), name))
 
 
 kind = Kind(
