@@ -1,17 +1,19 @@
-"""What drives a model: SHAP values of its trees (Lundberg et al., 2020).
+"""What drives a model: SHAP values of its trees (Lundberg et al., 2020) on a sample of rows.
 
-Contributions come from LightGBM itself (exact TreeSHAP); `training/pictures/` draws them.
+Contributions come from LightGBM itself (exact TreeSHAP); `training/pictures/` draws them, `training/bulk_shap.py`
+gives them for any number of rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.kernel.card import Card
 from training.booster import Model
+from training.importance import Importance, Input, Tally, inputs, worth
 
 __all__ = ["Explanation", "explain"]
 
@@ -22,25 +24,24 @@ ROWS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """SHAP values of a sample of rows, in log-odds."""
+    """SHAP values of a sample of rows."""
 
-    columns: tuple[str, ...]
-    x: Floats
+    inputs: tuple[Input, ...]
+    """[k] the model's columns."""
+    x: NDArray[np.float32]
     """[n, k]: the rows."""
     values: Floats
-    """[n, k]: contributions; a row's sum plus `expected` is its raw log-odds."""
+    """[n, k]: contributions to the raw score; a row's sum plus `expected` is its raw score."""
     expected: float
-
-    @property
-    def importance(self) -> dict[str, float]:
-        """Mean absolute contribution by column, greatest first."""
-        mean = np.abs(self.values).mean(axis=0)
-        return {self.columns[i]: float(mean[i]) for i in np.argsort(-mean, kind="stable")}
+    importance: Importance
+    """Mean absolute contributions, of inputs and of families."""
 
 
-def explain(model: Model, x: NDArray[np.float32], columns: Sequence[str], rng: np.random.Generator) -> Explanation:
+def explain(model: Model, x: NDArray[np.float32], card: Card, rng: np.random.Generator) -> Explanation:
     """SHAP values of up to 1,000 of the rows [n, k], drawn by `rng`."""
-    chosen = np.sort(rng.permutation(len(x))[:ROWS])
-    sample = np.ascontiguousarray(x[chosen], dtype=np.float64)
+    sample = x[np.sort(rng.permutation(len(x))[:ROWS])]
     contributions = model.contributions(sample)
-    return Explanation(tuple(columns), sample, contributions[:, :-1], float(contributions[0, -1]))
+    values, expected = contributions[:, :-1], float(contributions[0, -1])
+    tally = Tally(card)
+    tally.add(values, worth(card, values, expected))
+    return Explanation(inputs(card), sample, values, expected, tally.importance())

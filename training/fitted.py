@@ -57,5 +57,5 @@ class Fitted:
 
     def shown(self, card: Card) -> Shown:
         """What the pictures show, SHAP values of a sample of the test split among it."""
-        told = explain(self.model, self.data.test.x, self.data.inputs, generator("explain", card.problem))
+        told = explain(self.model, self.data.test.x, card, generator("explain", card.problem))
         return Shown(self.data, self.model, card, self.evaluation, self.answers, self.baseline, told)

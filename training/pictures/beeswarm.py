@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from training.importance import raw_unit
 from training.picture import Picture, Shown
 
 __all__ = ["picture"]
+
+MOST = 15
 
 
 def _draw(shown: Shown) -> Any:
@@ -23,20 +26,23 @@ def _draw(shown: Shown) -> Any:
     held = shap.Explanation(
         values=explanation.values,
         base_values=np.full(len(explanation.x), explanation.expected),
-        data=explanation.x,
-        feature_names=list(explanation.columns),
+        data=explanation.x.astype(np.float64),
+        feature_names=[each.name for each in explanation.inputs],
     )
     figure = pyplot.figure(figsize=(9, 6))
     try:
-        shap.plots.beeswarm(held, max_display=15, ax=figure.gca(), show=False, plot_size=None)
+        shap.plots.beeswarm(held, max_display=MOST, ax=figure.gca(), show=False, plot_size=None)
     finally:
         pyplot.close(figure)
+    axes = figure.axes[0]
+    axes.set_title(f"What drives the answer: {len(explanation.x):,} rows of the test split")
+    axes.set_xlabel(f"SHAP value, in {raw_unit(shown.card)}")
     return figure
 
 
 picture = Picture(
     file="shap_summary.png",
-    title="What drives the score",
+    title="What drives the answer, row by row",
     kinds=("binary", "candidates", "regression", "uplift"),
     draw=_draw,
 )
