@@ -43,6 +43,7 @@ def run(which: Which, table: FromTable, tuning: Tuning, by: ByRecipe, as_json: J
         kairos train --table bank-full.csv --target y --cost-fp 2 --cost-fn 40 --sensitive age
         kairos train --table mails.csv --target visit --treatment segment --treated Women --control None
         kairos train lead_scoring --data bank-full.csv --recipe bank_marketing
+        kairos train --reproduce 20260601-1a2b3c4d
     """
     asked = table.asked(which.days)
     if [bool(which.problem), asked is not None, bool(which.reproduce)].count(True) != 1:
@@ -54,6 +55,9 @@ def run(which: Which, table: FromTable, tuning: Tuning, by: ByRecipe, as_json: J
     settings = Settings.from_env()
     quiet_libraries()
     with _resumable(settings):
+        if which.reproduce:
+            train_report.reproduced(which.reproduce, settings, as_json=as_json)
+            return
         built = train_table.read(asked, as_json=as_json) if asked is not None else None
         sets = [(built.data.problem.name, built.data)] if built else train_events.sets(which, by, settings)
         trained, skipped = _all_trained(sets, tuning, settings, whole=which.problem == _ALL)

@@ -12,8 +12,6 @@ import polars as pl
 from cli import console
 from cli.train_options import ByRecipe, Which
 from features import history
-from features.kernel import tables
-from features.kernel.card import Cutoffs
 from features.kernel.discover import pick
 from features.kernel.errors import InvalidInput, NotEnoughData
 from features.kernel.ledger import Ledger
@@ -21,9 +19,9 @@ from features.kernel.settings import Settings
 from features.recipe import load_recipe, read
 from features.store import FeatureStore
 from training import cutoffs, dataset
-from training.origin import Origin
 from training.problem import Problem
 from training.problems import all_problems
+from training.rebuild import of_recipe
 from training.snapshot import from_snapshot
 from training.trainingset import TrainingSet
 
@@ -46,8 +44,8 @@ def sets(which: Which, by: ByRecipe, settings: Settings) -> Iterator[Found]:
         return
     problems = _asked(which)
     with Ledger.of(settings) as ledger:
-        seq = ledger.mark(tables.events)
         events = history.refreshed(settings, ledger)
+    seq = history.last(settings)
     store = FeatureStore(settings)
     with console.step("Feature definitions"):
         store.apply()
@@ -71,44 +69,20 @@ def _by_recipe(name: str, data: Path, recipe: str) -> Found:
         at.note = f"{imported.rows_used:,} of {imported.rows_read:,} rows used"
     if name not in (problem.name, _ALL):
         raise InvalidInput("is not what this table answers", field="problem", value=name, remedy=f"use {problem.name}")
-    return problem.name, rows
+    return problem.name, replace(rows, origin=of_recipe(problem, recipe, data))
 
 
 def _training_set(problem: Problem, events: pl.DataFrame, store: FeatureStore, seq: int) -> TrainingSet | NotEnoughData:
     try:
-        problem, plan = _planned(problem, events)
+        problem, plan = cutoffs.longest(problem, _start(events), dataset.observed_until(events))
         with console.step(f"Features of {problem.name} as of its label cutoffs") as at:
             spine = dataset.spine([problem], events, [plan])
             store.backfill(events, spine)
             at.note = f"{len(spine):,} rows at {spine['as_of'].n_unique()} instants"
         with console.step(f"Training set of {problem.name}"):
-            found = dataset.build(problem, events, store, plan, seq=seq)
+            return dataset.build(problem, events, store, plan, seq=seq)
     except NotEnoughData as lacking:
         return lacking
-    origin = Origin(
-        kind="events",
-        problem=problem.file,
-        horizon_days=problem.horizon.days,
-        variant=problem.part,
-        cutoffs=plan,
-        seq=seq,
-    )
-    return found if found.origin is not None else replace(found, origin=origin)
-
-
-def _planned(problem: Problem, events: pl.DataFrame) -> tuple[Problem, Cutoffs]:
-    """The problem's cutoffs; over one of its shorter horizons where the history is too short for its own."""
-    start, until = _start(events), dataset.observed_until(events)
-    try:
-        return problem, cutoffs.for_problem(start, until, problem.horizon)
-    except NotEnoughData:
-        for horizon in problem.shorter:
-            try:
-                plan = cutoffs.for_problem(start, until, horizon)
-            except NotEnoughData:
-                continue
-            return problem.falling_back(horizon), plan
-        raise
 
 
 def _start(events: pl.DataFrame) -> datetime:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
+
+import typer
 
 from cli import console, train_table
 from features.kernel.errors import GateRefused, NotEnoughData
 from features.kernel.settings import Settings
 from training import pipeline
 from training.register import Trained
+from training.reproduce import reproduce
 from training.table.build import Built
 
-__all__ = ["report", "shown"]
+__all__ = ["report", "reproduced", "shown"]
 
 
 def shown(at: console.Step) -> pipeline.Progress:
@@ -47,6 +51,22 @@ def report(
         console.out.print("\nkairos serve answers:", markup=False)
         line = train_table.request(trained[0].card.problem, built, settings)
         console.out.print(line, markup=False, soft_wrap=True)
+
+
+def reproduced(run: str, settings: Settings, *, as_json: bool) -> None:
+    """Train a run's model again from its record, and say whether it is the same; exit code 1 if it is not."""
+    with console.step(f"Reproduce {run}") as at:
+        found = reproduce(run, settings, shown(at))
+        at.note = "the same model" if found.same else "another model"
+    if as_json:
+        console.print_json({**asdict(found), "same": found.same})
+    else:
+        rows = [("rows", *found.data_hash), ("model.txt", *found.model_sha256)]
+        console.table(f"{found.problem} {found.version}", ("SHA-256 of", "recorded", "now"), rows)
+        for reason in found.reasons:
+            console.out.print(f"  {reason}", markup=False)
+    if not found.same:
+        raise typer.Exit(1)
 
 
 def _plain(trained: Trained) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             kind="table",
             problem=self.problem,
             horizon_days=self.days,
-            path=options.pop("path"),
+            path=str(Path(options.pop("path")).absolute()),
             sha256=sha256,
             options=options,
         )

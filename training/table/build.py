@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.kernel.card import Cutoffs, Refused
-from features.kernel.errors import InvalidInput, NotEnoughData
+from features.kernel.errors import NotEnoughData
 from training.leaks import guard
 from training.origin import Origin
 from training.table.asked import Asked, asked_of
@@ -81,22 +81,9 @@ def build(asked: Asked, progress: Progress = _silent) -> Built:
     return Built(data, (*source.said, *target.said, *rows.said, *placed.said), _example(inputs, placed))
 
 
-def rebuild(origin: Origin, progress: Progress = _silent) -> TrainingSet:
-    """The training set of a run once more, from its record.
-
-    Raises:
-        InvalidInput: the file is another one than it was.
-        NotFound: it is no longer there.
-    """
-    data = build(asked_of(origin), progress).data
-    if data.origin is not None and data.origin.sha256 != origin.sha256:
-        raise InvalidInput(
-            "is not the file that the model was trained on: its SHA-256 differs",
-            field=origin.path,
-            value=data.origin.sha256,
-            remedy="put the file of that time there",
-        )
-    return data
+def rebuild(origin: Origin) -> TrainingSet:
+    """The training set of a run once more, from its record; of another file it is another set."""
+    return build(asked_of(origin)).data
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +150,7 @@ def _columns(
         else:
             found[name] = settled
             refused += settled.said
-    for each in duplicates(found):
+    for each in tuple(duplicates(found)):
         del found[each.column]
         refused.append(each)
     return found, tuple(refused)
