@@ -62,7 +62,7 @@ def score_one(service: Service, world: World, problems: list[str], at: Step) -> 
         time.sleep(0.05)
         after = _all_scores(service, customer, problems)
     seconds = time.perf_counter() - started
-    explained = "propensity" if "propensity" in problems else problems[0]
+    explained = next((each for each in problems if each.startswith("propensity")), problems[0])
     explanation = service.explanation(explained, {"customer_id": customer})
     at.note = f"events showed in the score after {seconds:.2f} s"
     return Live(customer, before, after, seconds, explained, explanation)
@@ -86,8 +86,8 @@ def show(live: Live) -> None:
     rows = [
         (
             name,
-            f"{live.before[name]['probability']:.3f}",
-            f"{live.after[name]['probability']:.3f}",
+            f"{live.before[name]['value']:.3g}",
+            f"{live.after[name]['value']:.3g}",
             _best(each),
             each["rung"],
         )
@@ -99,23 +99,28 @@ def show(live: Live) -> None:
 
 
 def reasons(explanation: dict[str, Any]) -> str:
-    """The strongest reasons of an explanation in words, and the sum that proves them."""
-    points = sum(each["points"] for each in explanation["reasons"])
-    reference, probability = explanation["reference_probability"], explanation["probability"]
-    if abs(reference + points - probability) > _SLACK:
-        raise AssertionError(f"reasons sum to {reference + points}, not to {probability}")
-    strongest = sorted(explanation["reasons"], key=lambda each: -abs(each["points"]))[:5]
+    """The strongest families of reasons in words, and the sum that proves them."""
+    points = sum(each["points"] for each in explanation["groups"])
+    reference, value = explanation["reference"], explanation["value"]
+    if abs(reference + points - value) > _SLACK * max(1.0, abs(value)):
+        raise AssertionError(f"reasons sum to {reference + points}, not to {value}")
+    strongest = explanation["groups"][:5]
     rest = points - sum(each["points"] for each in strongest)
+    percent = explanation["probability"] is not None
     lines = [f"• {each['text']}" for each in strongest]
-    lines.append(f"• everything else ({_signed(rest)} points)")
+    lines.append(f"• everything else ({_signed(rest, percent)})")
     lines.append(
-        f"{100 * reference:.1f} % before anything is known {_signed(points)} points = {100 * probability:.1f} %"
+        f"{_size(reference, percent)} before anything is known {_signed(points, percent)} = {_size(value, percent)}"
     )
     return "\n".join(lines)
 
 
-def _signed(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
+def _signed(amount: float, percent: bool) -> str:
+    return f"{100 * amount:+.1f} points".replace("-", "−") if percent else f"{amount:+.3g}".replace("-", "−")
+
+
+def _size(amount: float, percent: bool) -> str:
+    return f"{100 * amount:.1f} %" if percent else f"{amount:.3g}"
 
 
 def _best(score: dict[str, Any]) -> str:

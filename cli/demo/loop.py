@@ -110,8 +110,8 @@ def _serve_and_decide(run: _Run, learnt: Learnt, plan: Plan) -> tuple[live.Live 
 
 def _watch(run: _Run) -> DriftReport | None:
     world, settings = run.world, run.settings
-    problem = next(each for each, _ in stations.problems_of(world) if each.name == _WATCHED)
-    if not (settings.models / _WATCHED / "champion.json").exists():
+    problem = next(each for each, _ in stations.problems_of(world) if each.name.startswith(_WATCHED))
+    if not (settings.models / problem.name / "champion.json").exists():
         return None
     clock.set_origin(world.later_now)
     with ExitStack() as stack:
@@ -125,7 +125,7 @@ def _watch(run: _Run) -> DriftReport | None:
             later_events(world, service, at)
         with console.step("Materialise the night after") as at:
             nightly(world, settings, run.ledger, run.store, at)
-        with console.step(f"Score everyone {_WATCHED} is asked about, and report drift with Evidently") as at:
+        with console.step(f"Score everyone {problem.name} is asked about, and report drift with Evidently") as at:
             return score_population(world, settings, run.ledger, service, problem, at)
 
 
@@ -135,9 +135,7 @@ def _say(run: _Run, learnt: Learnt, seen: live.Live | None, found: Verdict, repo
         live.show(seen)
     if report is not None:
         drift_table(report, run.world.shifted)
-    models_table(
-        [each.card for each in learnt.trained], {e.card.problem: e.promoted for e in learnt.trained}, learnt.skipped
-    )
+    models_table(learnt.trained, learnt.skipped)
     verdict_table(found, answer_is_real=run.world.answer_is_real)
     places(run.settings.home, run.world.later_now, run.settings.tracking_uri, report)
 

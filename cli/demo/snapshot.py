@@ -72,7 +72,7 @@ def run_snapshot(imported: Imported, settings: Settings, *, trials: int, as_json
 
 
 def _say(trained: Trained, answers: dict[str, float], explanation: dict[str, Any]) -> None:
-    models_table([trained.card], {trained.card.problem: trained.promoted}, {})
+    models_table([trained], {})
     console.out.print(
         f"  Of the {answers['rows']:,} rows that came later {100 * answers['observed']:.1f} % were a yes; the model "
         f"promised {100 * answers['promised']:.1f} %. AUC on them {answers['auc']:.3f}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -51,9 +51,9 @@ def problems_of(world: World) -> Asked:
     """Every problem with the cutoffs at which this world can be asked it, or with what it lacks."""
     found: Asked = []
     for problem in all_problems().values():
-        asked = replace(problem, horizon=world.horizons.get(problem.name, problem.horizon))
+        asked = problem.over(world.horizons[problem.name]) if problem.name in world.horizons else problem
         try:
-            found.append((asked, cutoffs.for_problem(world.start, world.now, asked.horizon)))
+            found.append(cutoffs.longest(asked, world.start, world.now))
         except NotEnoughData as lacking:
             found.append((asked, lacking))
     return found

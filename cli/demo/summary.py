@@ -11,45 +11,39 @@ from rich.panel import Panel
 from cli import console
 from decisioning.verdict import Rate, Verdict
 from features.drift.evidently_report import P_VALUES, DriftColumn, DriftReport
-from features.kernel.card import Card, Metric
+from training.pipeline import Trained
 
 __all__ = ["drift_table", "models_table", "places", "verdict_table"]
 
 _STRONGEST = 16
 
 
-def models_table(cards: Sequence[Card], champions: Mapping[str, bool], skipped: Mapping[str, str]) -> None:
-    """One line a problem: baseline and model with interval, lift at the top decile, calibration error."""
+def models_table(trained: Sequence[Trained], skipped: Mapping[str, str]) -> None:
+    """One line a problem: its judged figure beside the baseline's, what it gains, and what the gates said."""
     rows = []
-    for card in cards:
-        auc, lift = card.metric("auc"), card.metric("lift_top_decile")
+    for each in trained:
+        card, gain = each.card, each.evaluation.gain
+        judged = card.metric(gain.name)
         rows.append(
             (
                 card.problem,
-                f"{card.prior:.3f}",
-                _baseline(auc),
-                f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]",
-                f"{lift.value:.2f} [{lift.low:.2f}, {lift.high:.2f}]",
-                f"{card.metric('ece').value:.3f}",
-                "champion" if champions[card.problem] else "refused",
+                f"{card.horizon_days} days",
+                gain.name,
+                "" if judged.baseline is None else f"{judged.baseline:.3f}",
+                f"{judged.value:.3f} [{judged.low:.3f}, {judged.high:.3f}]",
+                f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]",
+                _refusals(each) or "champion",
             )
         )
-    columns = [
-        "problem",
-        ">base rate",
-        ">baseline AUC",
-        ">AUC [95 %]",
-        ">lift, top decile",
-        ">calibration error",
-        "gate",
-    ]
+    columns = ["problem", "over", "judged by", ">baseline", ">model [95 %]", ">gain [95 %]", "gates"]
     console.table("Models, on later time than they were trained on", columns, rows)
     for problem, reason in skipped.items():
         console.out.print(f"  skipped {problem}: {reason}", markup=False)
 
 
-def _baseline(metric: Metric) -> str:
-    return "" if metric.baseline is None else f"{metric.baseline:.3f}"
+def _refusals(trained: Trained) -> str:
+    refused = [finding.code for finding in trained.gates if finding.refuses]
+    return f"refused by {', '.join(refused)}" if refused else ""
 
 
 def drift_table(report: DriftReport, shifted: Sequence[str]) -> None:

@@ -60,7 +60,7 @@ def _consenting(events: pl.DataFrame) -> pl.DataFrame:
 
 def market_world(*, seed: int, people: int, audience: int) -> World:
     """The simulated market, two weeks of a changed one after it, and answers by its known response function."""
-    market = simulate(seed=seed, people=people)
+    market = simulate(seed=seed, people=people).with_test()
     shifted = market.shifted()
     asked = _consenting(market.events)["customer_id"].sort().to_list()[:audience]
     return World(
