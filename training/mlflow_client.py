@@ -51,18 +51,15 @@ def connect(settings: Settings) -> Any:
     """MLflow's client, after MLflow has answered it once; call within `door`."""
     for name in ("alembic", "mlflow.store.db.utils"):  # a new database would tell of each of its migrations
         logging.getLogger(name).setLevel(logging.WARNING)
-    from mlflow import MlflowClient  # noqa: PLC0415
+    from mlflow import MlflowClient, get_tracking_uri  # noqa: PLC0415
 
-    if os.environ.get("MLFLOW_RUN_ID"):
-        client = MlflowClient()
-    else:
-        client = MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
-    uri = str(client.tracking_uri)
+    uri = get_tracking_uri() if os.environ.get("MLFLOW_RUN_ID") else settings.tracking_uri
     if uri.startswith(("sqlite", *_PORTS)):
         _reach(uri)
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / ".mlflow.lock").open("w") as lock, _variables({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}):
         fcntl.flock(lock, fcntl.LOCK_EX)  # two processes that make one database at once would make it twice
+        client = MlflowClient(tracking_uri=uri, registry_uri=None if os.environ.get("MLFLOW_RUN_ID") else uri)
         client.get_experiment_by_name("kairos")
     return client
 
