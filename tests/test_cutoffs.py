@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from features.kernel.card import Cutoffs
 from features.kernel.errors import InvalidInput, NotEnoughData
-from training.cutoffs import LEAST_WARM_UP, check, for_problem
+from training.cutoffs import LEAST_WARM_UP, check, for_problem, longest
+from training.problems import all_problems
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -89,6 +91,34 @@ def test_cutoffs_that_leak_are_refused_by_name(
     splits = (tuple(START + day * DAY for day in days) for days in (train, validation, test))
     with pytest.raises(InvalidInput, match=fault):
         check(Cutoffs(**dict(zip(("train", "validation", "test"), splits, strict=True))), 90 * DAY, START + 300 * DAY)
+
+
+@given(st.integers(60, 1_500))
+def test_the_longest_horizon_that_fits_is_asked(days: int) -> None:
+    """Never a shorter one than needed, never one that does not fit; the name stays."""
+    asked = dataclasses.replace(all_problems()["churn"], horizon=365 * DAY, shorter=(180 * DAY, 90 * DAY, 30 * DAY))
+    horizons = (asked.horizon, *asked.shorter)
+
+    def fits(horizon: timedelta) -> bool:
+        try:
+            for_problem(START, START + days * DAY, horizon)
+        except NotEnoughData:
+            return False
+        return True
+
+    if not any(map(fits, horizons)):
+        with pytest.raises(NotEnoughData, match="horizon of 30 days"):
+            longest(asked, START, START + days * DAY)
+        return
+    found, plan = longest(asked, START, START + days * DAY)
+    assert found.name == asked.name and found.horizon == next(filter(fits, horizons))
+    assert found.intended == (None if found.horizon == asked.horizon else asked.horizon)
+    check(plan, found.horizon, START + days * DAY)
+
+
+def test_a_problem_without_shorter_horizons_falls_back_on_none() -> None:
+    with pytest.raises(NotEnoughData, match="horizon of 90 days"):
+        longest(all_problems()["churn"], START, START + 200 * DAY)
 
 
 def test_a_horizon_of_nothing_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import polars as pl
 
 __all__ = ["grouped"]
@@ -38,4 +39,9 @@ def grouped(values: pl.Series, fitted: pl.Series) -> pl.Series:
     cuts = sorted({float(f"{known.quantile(share, 'lower'):.3g}") for share in (0.25, 0.5, 0.75)})
     names = [f"to {cuts[0]:g}", *(f"{low:g} to {high:g}" for low, high in pairwise(cuts))]
     names.append(f"over {cuts[-1]:g}")
-    return values.cast(pl.Float64).cut(cuts, labels=names).cast(pl.String).fill_null("")
+    band = np.searchsorted(cuts, values.cast(pl.Float64).fill_null(0.0).to_numpy())
+    return (
+        values.to_frame()
+        .select(pl.when(values.is_not_null()).then(pl.Series(names).gather(band)).fill_null(""))
+        .to_series()
+    )
