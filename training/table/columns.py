@@ -24,6 +24,8 @@ _ALL_DIFFER, _ROWS = 0.95, 50
 _DATES = 0.9
 """Share of the values that must read as dates."""
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
+_FIRST_DAY = 19000101
+"""Whole numbers from here on may be days written as one number, or seconds since 1970."""
 _NAMES_A_ROW = {"id", "uuid", "guid"}
 _SENTINELS, _SENTINEL_SHARE = (-1.0, -9.0, -99.0, -999.0, 999.0, 9999.0), 0.02
 _SHOWN = 3
@@ -95,6 +97,8 @@ def _typed(given: pl.Series) -> Column | Refused:
         return _date(name, guess_time(given, given.cast(pl.String), frozenset()), {})
     if dtype == pl.Duration:
         return Column(name, "number", given.dt.total_seconds().cast(pl.Float64) / 86_400)
+    if dtype.is_integer() and (given.min() or 0) >= _FIRST_DAY:  # type: ignore[operator]
+        return _of_text(plain_text(given))
     if dtype.is_numeric() or dtype == pl.Boolean:
         number = given.cast(pl.Float64)
         return Column(name, "number", pl.select(pl.when(number.is_finite()).then(number).alias(name)).to_series())

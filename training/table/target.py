@@ -62,7 +62,9 @@ def find(given: pl.Series, asked: Asked) -> Target:
     if given.dtype.is_nested() or given.dtype.is_temporal():
         raise InvalidInput("is neither a yes or no nor an amount", field="--target", value=given.name)
     text = plain_text(as_text(given))
-    known, _ = (text, {}) if asked.positive and text.eq(asked.positive).any() else without_markers(text)
+    known = without_markers(text)[0]
+    if asked.positive:  # which may be a word that elsewhere means "not known"
+        known = known.zip_with((text != asked.positive).fill_null(True), text)
     counts: dict[str, int] = dict(known.drop_nulls().value_counts(sort=True).rows())
     if not counts:
         raise NotEnoughData("is missing in every row", field=asked.target, remedy="name another column with --target")
