@@ -16,7 +16,7 @@ from training import calibrate, cards, tune
 from training.booster import Model, Trainer
 from training.evaluation import tables
 from training.evaluation.judged import Judged
-from training.fitted import Fitted, Progress
+from training.fitted import Fitted, Progress, Trial
 from training.gate import Evidence
 from training.gates import judge
 from training.kind import Unseen
@@ -57,7 +57,8 @@ def fit(
     name = data.problem.name
     learning = kind.learning(data)
     trainer = Trainer(learning, kind.objective, kind.defaults)
-    model = tune.search(trainer, plan, lambda share: progress("tune", 0.6 * share))
+    tried: list[Trial] = []
+    model = tune.search(trainer, plan, lambda share: progress("tune", 0.6 * share), tried)
     progress("calibrate", 0.6)
     unseen = _unseen(learning, trainer.out_of_fold(model), model)
     calibration = kind.calibrate(unseen)
@@ -72,7 +73,7 @@ def fit(
     findings = judge(Evidence(data, model, calibration, evaluation, settings))
     card = cards.write(data, model, calibration, evaluation, clock.now())
     card = msgspec.structs.replace(card, interval=interval, link=kind.link, gates=findings)
-    return Fitted(data, model, calibration, evaluation, answers, simple, findings, card)
+    return Fitted(data, model, calibration, evaluation, answers, simple, findings, card, tuple(tried))
 
 
 def _unseen(learning: TrainingSet, out_of_fold: Floats, model: Model) -> Unseen:

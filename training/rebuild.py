@@ -12,7 +12,6 @@ from pathlib import Path
 import polars as pl
 
 from features.frames import EVENT_SCHEMA, events_frame
-from features.kernel.card import Cutoffs
 from features.kernel.cursors import events_after
 from features.kernel.discover import pick
 from features.kernel.errors import InvalidInput, NotFound
@@ -28,22 +27,9 @@ from training.table.build import rebuild
 from training.testing import Computed
 from training.trainingset import TrainingSet
 
-__all__ = ["of_events", "of_recipe", "rows_again"]
+__all__ = ["of_recipe", "rows_again"]
 
 _AT_ONCE = 50_000
-
-
-def of_events(problem: Problem, cutoffs: Cutoffs, events: pl.DataFrame, seq: int) -> Origin:
-    """Where a set comes from that is built from all events of the ledger up to a sequence."""
-    return Origin(
-        kind="events",
-        problem=problem.file,
-        horizon_days=problem.horizon.days,
-        variant=problem.part,
-        cutoffs=cutoffs,
-        seq=seq,
-        options={"events": events.height},
-    )
 
 
 def of_recipe(problem: Problem, recipe: str, path: Path) -> Origin:
@@ -58,11 +44,8 @@ def of_recipe(problem: Problem, recipe: str, path: Path) -> Origin:
     )
 
 
-def rows_again(origin: Origin, name: str, settings: Settings) -> TrainingSet:
+def rows_again(origin: Origin, settings: Settings) -> TrainingSet:
     """The training set of an origin, built again.
-
-    Args:
-        name: the problem's name in the card: over a shorter horizon for want of history, a problem keeps its own.
 
     Raises:
         NotFound: the table is no longer there, or nobody knows the problem.
@@ -71,7 +54,7 @@ def rows_again(origin: Origin, name: str, settings: Settings) -> TrainingSet:
         Unavailable: the ledger cannot be read.
     """
     if origin.kind == "events":
-        return _from_events(origin, name, settings)
+        return _from_events(origin, settings)
     path = Path(origin.path)
     if not path.exists():
         raise NotFound("is no longer there", field="table", value=origin.path, remedy="put it back")
@@ -87,22 +70,22 @@ def rows_again(origin: Origin, name: str, settings: Settings) -> TrainingSet:
     return from_snapshot(read(load_recipe(str(origin.options["recipe"])), path))[1]
 
 
-def _from_events(origin: Origin, name: str, settings: Settings) -> TrainingSet:
+def _from_events(origin: Origin, settings: Settings) -> TrainingSet:
     """Features are computed, not read: the offline store may have seen later corrections."""
     assert origin.cutoffs is not None
     with Ledger.of(settings) as ledger:
         events = _events(ledger, origin.seq)
-    return dataset.build(_problem(origin, name), events, Computed(events), origin.cutoffs)
+    return dataset.build(_problem(origin), events, Computed(events), origin.cutoffs, seq=origin.seq)
 
 
-def _problem(origin: Origin, name: str) -> Problem:
+def _problem(origin: Origin) -> Problem:
     """The problem as it was asked: about a part, over another horizon, or over a shorter one for want of history."""
-    origin = origin
     problem, horizon = pick(all_problems(), origin.problem, field="problem"), timedelta(days=origin.horizon_days)
     if origin.variant:
         problem = problem.about(origin.variant)
-    shortened = name == problem.name and horizon != problem.horizon
-    return problem.falling_back(horizon) if shortened else problem.over(horizon)
+    if origin.intended_days:
+        return problem.over(timedelta(days=origin.intended_days)).falling_back(horizon)
+    return problem.over(horizon)
 
 
 def _events(ledger: Ledger, upto: int) -> pl.DataFrame:

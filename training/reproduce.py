@@ -68,7 +68,7 @@ def reproduce(run_id: str, settings: Settings, progress: Progress = lambda what,
         made = _recorded(run_id, Path(scratch), settings)
     progress("rows", 0.0)
     card = made.card
-    data = rows_again(made.origin, card.problem, settings)
+    data = rows_again(made.origin, settings)
     plan = Plan(fixed=card.parameters, rounds=card.rounds) if card.parameters else Plan(trials=0)
     found = pipeline.fit(data, plan=plan, progress=lambda what, share: progress(what, 0.2 + 0.8 * share))
     hashes = (card.data_hash, found.card.data_hash), (card.model_sha256, found.model.sha256)

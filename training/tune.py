@@ -25,6 +25,7 @@ import numpy as np
 
 from training import losses
 from training.booster import Model, Trainer
+from training.fitted import Trial
 from training.plan import Plan
 
 __all__ = ["search", "study_name"]
@@ -43,11 +44,12 @@ _WHOLE: dict[str, tuple[int, int, bool]] = {"num_leaves": (4, 31, False), "min_d
 """The space: least, most, whether on a logarithmic scale."""
 
 
-def search(trainer: Trainer, plan: Plan, progress: Callable[[float], None]) -> Model:
+def search(trainer: Trainer, plan: Plan, progress: Callable[[float], None], tried: list[Trial] | None = None) -> Model:
     """The best parameter set of the plan if it is better than the defaults beyond noise, else the defaults.
 
     Args:
         progress: told the share done, never less than before.
+        tried: gets what was tried, for the record.
 
     Raises:
         KeyboardInterrupt: passed on; with a storage the study can be resumed.
@@ -61,7 +63,10 @@ def search(trainer: Trainer, plan: Plan, progress: Callable[[float], None]) -> M
     best = default
     if plan.trials:
         with _storage(plan) as storage:
-            best = _Study(trainer, plan, default, storage).best(progress)
+            study = _Study(trainer, plan, default, storage)
+            best = study.best(progress)
+            if tried is not None:
+                tried.extend(study.tried())
     progress(1.0)
     return best if best is default or better(trainer, best, default, plan.trials) else default
 
@@ -117,6 +122,12 @@ class _Study:
             self._try(self._study.ask(self._space))
         best = self._study.best_trial
         return self._models.get(best.number) or self._trainer.fit(_parameters(self._trainer, best.params))
+
+    def tried(self) -> Iterator[Trial]:
+        """Every trial of the study, the defaults first, those of a process before this one among them."""
+        for each in self._study.get_trials(deepcopy=False):
+            loss = each.value if each.value is None or np.isfinite(each.value) else None
+            yield Trial(number=each.number, parameters=dict(each.params), loss=loss, state=each.state.name.lower())
 
     def _begin(self, default: Model) -> None:
         """The defaults are trial 0, already told; what the last champion had comes next."""
