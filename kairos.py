@@ -30,6 +30,7 @@ VERBS = {
     "serve": "Serve scores, reasons and decisions over HTTP.",
     "decide": "Ask for a customer's next best action.",
     "learn": "Learn from what came of decisions; say what worked.",
+    "explain": "Say what drives a served model; write the SHAP values of every row.",
     "report": "Report how far customers have drifted since training.",
     "consent": "Show whether a customer may be contacted, by channel and since when.",
     "forget": "Remove a person from everything; name the models that learnt from them.",
