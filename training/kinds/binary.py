@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from features.kernel.card import Calibration, Interval
 from features.kernel.errors import NotEnoughData
-from training import baseline, calibrate
+from training import baseline, calibrate, confidence
 from training.evaluation import binary
 from training.evaluation.figures import Sorted
 from training.evaluation.result import Evaluation
@@ -38,11 +38,11 @@ def _check(data: TrainingSet) -> None:
 
 
 def _calibrate(unseen: Unseen) -> Calibration:
-    return calibrate.fit(unseen.raw, unseen.y)
+    return calibrate.fit(unseen.raw, unseen.y, unseen.weight, person=unseen.person, validation=unseen.validation)
 
 
 def _interval(calibration: Calibration, unseen: Unseen) -> Interval | None:
-    return None
+    return confidence.interval(calibration, unseen.raw, unseen.y, unseen.weight, unseen.person)
 
 
 def _evaluate(data: TrainingSet, model: Floats, simple: Floats, rng: np.random.Generator) -> Evaluation:
