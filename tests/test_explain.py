@@ -157,7 +157,8 @@ def test_woodelf_agrees_with_lightgbm(objective: str, missing: float, leaves: in
 def test_values_at_a_threshold_take_lightgbms_branch() -> None:
     """Compared in float32, some of these would go the other way."""
     booster = fit()
-    nodes = booster.trees_to_dataframe().query("threshold < 1e9")  # beyond: missing on one side, all else on the other
+    # Beyond 1e9: missing on one side, all else on the other. Below 1e-30: what LightGBM takes for zero.
+    nodes = booster.trees_to_dataframe().query("1e-30 < abs(threshold) < 1e9")
     at = nodes["threshold"].to_numpy(dtype=np.float64)
     columns = nodes["split_feature"].str.removeprefix("Column_").to_numpy(dtype=int)
     near = [at.astype(np.float32), *(np.nextafter(at.astype(np.float32), np.float32(way)) for way in (-9e9, 9e9))]
