@@ -57,9 +57,7 @@ class Kind:
     """(calibration, the rows it was learnt from) -> bounds of an answer."""
     evaluate: Callable[[TrainingSet, Floats, Floats, np.random.Generator], Evaluation]
     """(data, answers [n], the baseline's [n], rng) on the test split -> figures with intervals."""
-    score: Callable[[Split, Floats, str], Callable[[Floats | None], float]] = lambda split, answers, name: (
-        lambda weights: float("nan")
-    )
+    score: Callable[[Split, Floats, str], Callable[[Floats | None], float]]
     """(split, answers [n], name of a figure) -> that figure under any further row weights [n]."""
     defaults: Mapping[str, float | int] = field(default_factory=dict)
     """What the kind sets otherwise than `training.booster.DEFAULTS`; tuning starts from there."""

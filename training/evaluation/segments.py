@@ -98,7 +98,7 @@ def _of_column(data: TrainingSet, test: Split, i: int) -> Iterator[Segment]:
     for k in range(len(edges) + 1):
         inside = values[codes == k]
         if len(inside):
-            low, high = f"{inside.min():.4g}", f"{inside.max():.4g}"
+            low, high = f"{inside.min():.3g}", f"{inside.max():.3g}"
             yield Segment(name, low if low == high else f"{low} to {high}", np.flatnonzero(codes == k))
     if (codes < 0).any():
         yield Segment(name, "missing", np.flatnonzero(codes < 0))
