@@ -255,6 +255,11 @@ def test_what_has_no_variants_says_so() -> None:
         PROBLEMS["propensity"].about("books").about("toys")
 
 
+def test_there_is_no_hour_for_a_channel_that_is_none() -> None:
+    with pytest.raises(InvalidInput, match=r"books.*use one of: email, sms, push"):
+        PROBLEMS["send_time"].about("books")
+
+
 def test_a_category_nobody_ordered_is_named_beside_those_there_are(market: Market) -> None:
     boats = PROBLEMS["propensity"].about("boats")
     plan = cutoffs.for_problem(market.start, market.end, boats.horizon)

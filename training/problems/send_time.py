@@ -18,8 +18,9 @@ import polars as pl
 
 from features.clocks import HOURS
 from features.kernel.card import CandidateColumn, Candidates, Cutoffs
+from features.kernel.errors import InvalidInput
 from features.kernel.seeds import generator
-from features.messages import channel
+from features.messages import CHANNELS, channel
 from training.labels import before, latest_property
 from training.problem import Problem
 from training.randomised import dependence, known_chances, limits, one_hot, stabilised
@@ -92,6 +93,9 @@ def _caution(kind: str, events: pl.DataFrame, cutoffs: Cutoffs) -> tuple[str, ..
 
 
 def _about(kind: str) -> Problem:
+    if kind not in CHANNELS:
+        remedy = f"use one of: {', '.join(CHANNELS)}"
+        raise InvalidInput("is no channel", field="part of send_time", value=kind, remedy=remedy)
     return replace(
         problem,
         question=problem.question.replace("an e-mail", f"a message by {kind}"),
