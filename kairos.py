@@ -35,6 +35,7 @@ VERBS = {
     "consent": "Show whether a customer may be contacted, by channel and since when.",
     "forget": "Remove a person from everything; name the models that learnt from them.",
     "bench": "Measure Kairos side by side with its peers.",
+    "results": "Hold Kairos against known results on public data.",
 }
 """Every verb and its one line; the module is `cli.<verb>`, with an underscore after a Python keyword."""
 
