@@ -102,7 +102,7 @@ def _run(folder: Path, progress: Progress) -> list[Claim]:
             holds=sds.value >= _PROVEN and women.gain.low > 0,
             low=sds.low,
             high=sds.high,
-            peer=7.8,
+            peer=7.7,
             note=_note(women),
         ),
         _effect("men's", men, 0.077),
