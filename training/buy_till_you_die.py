@@ -16,7 +16,7 @@ from training.bgnbd import History
 from training.problem import Simple
 from training.trainingset import Split, TrainingSet
 
-__all__ = ["RFM", "revenue", "wait"]
+__all__ = ["RFM", "orders", "revenue", "wait"]
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +24,14 @@ RFM = ("orders:count_total", "orders:days_since_last", "orders:days_since_first"
 """What they read: frequency, recency, age and mean order value."""
 _MOST_PEOPLE = 20_000
 """Histories that the four parameters are fitted on at most."""
+
+
+def _orders(data: TrainingSet) -> Floats:
+    """Expected numbers [n] of orders of the test split."""
+    fitted, days = _newest(data.train), data.problem.horizon.days
+    known = _rfm(data, fitted)[0]
+    counts = bgnbd.fit(known)
+    return _levelled(counts.expected(known, days), fitted, counts.expected(_rfm(data, data.test)[0], days))
 
 
 def _revenue(data: TrainingSet) -> Floats:
@@ -69,5 +77,6 @@ def _rfm(data: TrainingSet, split: Split) -> tuple[History, Floats, Floats]:
     return History(repeats, since_first, age), orders, np.where(value > 0, value, np.nanmean(value))
 
 
+orders = Simple("BG/NBD on frequency, recency and age", _orders)
 revenue = Simple("BG/NBD × Gamma-Gamma on frequency, recency, age and mean order value", _revenue)
 wait = Simple("BG/NBD on frequency, recency and age", _wait)
