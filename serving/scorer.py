@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from features.kernel.card import Card
 from features.kernel.clock import now
 from features.kernel.errors import InvalidInput
 from features.kernel.records import Score
 from features.vectors import VectorReader
 from serving.bundles import Bundle, Models
-from serving.errors import did_you_mean
 from serving.explain import Explanation, explain
+from serving.given import given
 from serving.known import PRIOR, Known, Value, look_up
 from serving.metrics import Metrics
 from serving.score import Scored, score
@@ -117,7 +116,7 @@ class Scorer:
     async def _known(self, bundle: Bundle, asked: Sequence[Asked]) -> list[Known]:
         card = bundle.card
         if card.source == "request":
-            return [_given(card, i, each.features) for i, each in enumerate(asked)]
+            return [given(card, i, each.features) for i, each in enumerate(asked)]
         for i, each in enumerate(asked):
             if each.features is not None:
                 raise InvalidInput(
@@ -154,26 +153,3 @@ class Scorer:
         for answer in scored:
             self._metrics.scores.labels(card.problem, answer.rung).inc()
         return Answers(bundle, ids, known, scored)
-
-
-def _given(card: Card, item: int, features: Mapping[str, Value] | None) -> Known:
-    """A request's own features, checked against the card; none at all is the rung `default`."""
-    if features is None:
-        return Known("default", card.default_features)
-    expected = {each.ref: each.dtype for each in card.features}
-    for name, value in features.items():
-        dtype = expected.get(name)
-        if dtype is None:
-            raise InvalidInput(
-                "is no feature of this model",
-                field=f"items.{item}.features.{name}",
-                remedy=did_you_mean(name, expected),
-            )
-        if value is not None and isinstance(value, str) != (dtype == "category"):
-            raise InvalidInput(
-                "must be a text" if dtype == "category" else "must be a number",
-                field=f"items.{item}.features.{name}",
-                value=value,
-                remedy="send null where it is not known",
-            )
-    return Known("fresh", features)
