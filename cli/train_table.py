@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+import msgspec
+
 from cli import console
 from features.kernel.card import Refused
 from features.kernel.settings import Settings
@@ -52,5 +54,5 @@ def request(problem: str, built: Built, settings: Settings) -> str:
     body = {"items": [{"customer_id": str(who), "features": built.example}]}
     key = ' -H "Authorization: Bearer $KAIROS_API_KEY"' if settings.api_key else ""
     url = f"http://{settings.host}:{settings.port}/v1/scores/{problem}"
-    text = " ".join(console.as_json(body).split())
-    return f"curl -s {url}{key} -H 'Content-Type: application/json' -d {shlex.quote(text)}"
+    text = shlex.quote(msgspec.json.encode(body).decode())
+    return f"curl -s {url}{key} -H 'Content-Type: application/json' -d {text}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -158,11 +159,11 @@ def test_a_german_column_of_money_is_read_back(values: list[float]) -> None:
     assert found is not None and found.values.to_list() == pytest.approx(values)
 
 
-def settled(name: str, values: list[object]) -> Column | Refused:
+def settled(name: str, values: Sequence[object]) -> Column | Refused:
     return settle(pl.Series(name, values))
 
 
-def kept(name: str, values: list[object]) -> Column:
+def kept(name: str, values: Sequence[object]) -> Column:
     found = settled(name, values)
     assert isinstance(found, Column), found
     return found
@@ -195,7 +196,7 @@ def test_a_sentinel_needs_evidence_and_stays_a_number() -> None:
     assert not kept("balance", [-1, -2, -3, -4] * 10 + list(range(60))).said
 
 
-def refusal(name: str, values: list[object]) -> str:
+def refusal(name: str, values: Sequence[object]) -> str:
     found = settled(name, values)
     assert isinstance(found, Refused) and not found.kept
     return found.code
@@ -213,15 +214,14 @@ def test_a_column_with_nothing_to_learn_from_is_refused_by_name() -> None:
 
 def test_many_levels_are_known_by_name_as_far_as_they_are_frequent() -> None:
     frequent = [f"level {i % 150 if i % 3 else 0}" for i in range(3_000)]
-    assert [each.code for each in kept("x", list(frequent)).said] == ["levels"]
+    assert [each.code for each in kept("x", frequent).said] == ["levels"]
     rare = [f"level {i % 2_500}" for i in range(6_000)]
-    assert refusal("x", list(rare)) == "identifier"
+    assert refusal("x", rare) == "identifier"
 
 
 def test_a_column_that_repeats_another_is_refused_for_the_first() -> None:
-    columns = {name: kept(name, values) for name, values in {
-        "a": [1, 2, None] * 20, "b": ["1", "2", ""] * 20, "c": [1, 2, 3] * 20, "d": ["x", "y", "z"] * 20,
-    }.items()}  # fmt: skip
+    given: dict[str, Sequence[object]] = {"a": [1, 2, None], "b": ["1", "2", ""], "c": [1, 2, 3], "d": ["x", "y", "z"]}
+    columns = {name: kept(name, [*values] * 20) for name, values in given.items()}
     assert [(each.column, each.code) for each in duplicates(columns)] == [("b", "duplicate")]
 
 
@@ -254,7 +254,7 @@ def test_a_dates_age_is_counted_from_the_rows_time_or_from_the_latest_date(tmp_p
     plain = made(tmp_path, frame.drop("asked on")).data
     row = int(plain.test.person[0].removeprefix("row-")) - 1
     newest = joined.max()
-    assert plain.test.x[0, plain.columns.index("joined_days_ago")] == (newest - joined[row]).days  # type: ignore[operator]
+    assert plain.test.x[0, plain.columns.index("joined_days_ago")] == (newest - joined[row]).days
 
 
 def test_names_that_differ_in_signs_only_stay_apart(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,13 @@ from training.table.build import Built, build
 from training.table.target import Target, find
 
 
-def table(rows: int = 300, **columns: object) -> pl.DataFrame:
+def table(rows: int = 300, **columns: Sequence[object]) -> pl.DataFrame:
     """Two columns that tell something of an outcome `y`, and what is given."""
     rng = generator("targets", rows)
     x = rng.normal(size=rows)
     yes = rng.random(rows) < 1 / (1 + np.exp(-1.5 * x))
     frame = pl.DataFrame({"x": x, "z": rng.normal(size=rows).round(2), "y": np.where(yes, "yes", "no")})
-    return frame.with_columns(**{name: pl.Series(values) for name, values in columns.items()})  # type: ignore[call-overload]
+    return frame.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
 
 
 def made(folder: Path, frame: pl.DataFrame, **options: object) -> Built:
@@ -32,7 +33,7 @@ def made(folder: Path, frame: pl.DataFrame, **options: object) -> Built:
     return build(Asked(path=str(path), **{"target": "y", **options}))  # type: ignore[arg-type]
 
 
-def found(values: list[object], positive: str = "") -> Target:
+def found(values: Sequence[object], positive: str = "") -> Target:
     return find(pl.Series("y", values), Asked(path="t.csv", target="y", positive=positive))
 
 
@@ -189,7 +190,7 @@ def test_all_columns_refused_is_an_error_that_names_each(tmp_path: Path) -> None
 
 
 def test_an_allowed_column_is_kept_on_the_record(tmp_path: Path) -> None:
-    late = np.where(table()["y"] == "yes", 1.0, 0.0)
+    late = np.where(table()["y"] == "yes", 1.0, 0.0).tolist()
     frame = table(closed=late)
     refused = {each.column: each for each in made(tmp_path, frame).data.refused if not each.kept}
     assert list(refused) == ["closed"] and not refused["closed"].allowed

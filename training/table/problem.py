@@ -19,8 +19,8 @@ from training.table.target import Target
 
 __all__ = ["problem_of", "strongest"]
 
-FEW = 5
-"""Columns of the simple model, at most."""
+FEW = 3
+"""Columns of the simple model, at most, and at most half of all: else it would be a model of its own."""
 TELLS = 0.53
 """Area under the curve of a column alone, from which on it is worth a place there."""
 
@@ -60,7 +60,8 @@ def strongest(inputs: Sequence[Feature], train: NDArray[np.intp], y: pl.Series) 
     rows = pl.DataFrame([each.values.gather(some).alias(each.card.ref) for each in inputs])
     alone = {name: column.alone for name, column in Sheet(rows, yes).columns.items()}
     ranked = sorted(alone, key=lambda name: -alone[name])
-    return tuple(name for i, name in enumerate(ranked[:FEW]) if i == 0 or alone[name] >= TELLS)
+    most = min(FEW, (len(ranked) + 1) // 2)
+    return tuple(name for i, name in enumerate(ranked[:most]) if i == 0 or alone[name] >= TELLS)
 
 
 def _braced(text: str) -> str:
