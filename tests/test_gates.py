@@ -374,7 +374,7 @@ def crown(given: Evidence, settings: Settings, folder: Path, **changes: object) 
     """Make the model of this evidence the champion of its problem."""
     from features.kernel.clock import now
 
-    card = cards.write(given.data, given.model, given.calibration, given.evaluation, now())
+    card = cards.write(given.data, given.model, given.calibration, given.evaluation, (), now())
     card = msgspec.structs.replace(card, **{"version": "1", **changes})
     folder.mkdir(exist_ok=True)
     (folder / "model.txt").write_text(given.model.text, encoding="utf-8", newline="")

@@ -23,6 +23,7 @@ from serving.known import Known
 from serving.score import score
 from training import calibrate, cutoffs, dataset, pipeline
 from training.booster import DEFAULTS, Trainer, load
+from training.headline import headline
 from training.kinds import binary
 from training.plan import Plan
 from training.problems import all_problems
@@ -157,7 +158,7 @@ def test_a_card_says_its_weakness_first(found: pipeline.Fitted, made: Synthetic)
     first, second = found.card.headline.split("; ")
     assert "otherwise" in first and "rightly" in second and found.card.headline.endswith(".")
     few = dataclasses.replace(found.evaluation, positives=40)
-    assert "only 40 positives" in pipeline.cards.headline(few).split(";")[0]
+    assert "only 40 positives" in headline(found.data, few).split(";")[0]
 
 
 # -- the command -------------------------------------------------------------------------------------------------------

@@ -7,14 +7,16 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from features.kernel.card import Calibration, Card
+from features.kernel.card import Calibration, Card, GateFinding
 from features.kernel.seeds import generator
 from training import baseline
 from training.booster import Model
+from training.evaluation.outcome import outcome
 from training.evaluation.result import Evaluation
+from training.headline import headline
 from training.trainingset import TrainingSet, decode
 
-__all__ = ["headline", "reference", "write"]
+__all__ = ["reference", "write"]
 
 REFERENCE_ROWS = 5_000
 
@@ -24,6 +26,7 @@ def write(
     model: Model,
     calibration: Calibration,
     evaluation: Evaluation,
+    findings: tuple[GateFinding, ...],
     trained_at: datetime,
 ) -> Card:
     """The card of a model, without its version and run, which the registry gives."""
@@ -34,13 +37,15 @@ def write(
         kind=problem.kind,
         source=data.source,
         question=problem.asked,
-        headline=headline(evaluation),
+        headline=headline(data, evaluation, findings, model.learner),
         horizon_days=problem.horizon.days,
         features=data.features,
         candidates=data.candidates,
         calibration=calibration,
-        prior=float(data.train.y.mean()),
+        prior=_prior(data),
         unit=problem.unit,
+        learner=model.learner,
+        gates=findings,
         split=data.split,
         limits=data.limits,
         columns=data.refused,
@@ -58,32 +63,9 @@ def write(
     )
 
 
-def headline(evaluation: Evaluation) -> str:
-    """One sentence on how far to trust the model, its weakest side first."""
-    return f"{_weakness(evaluation)}; {_strength(evaluation)}."
-
-
-def _weakness(evaluation: Evaluation) -> str:
-    gain, error = evaluation.gain, evaluation.largest_error
-    top = evaluation.metric("lift_top_decile").value * evaluation.mean
-    if gain.low <= 0:
-        return (
-            f"Not shown to beat its baseline ({gain.name} {gain.value:+.3f}, 95 % {gain.low:+.3f} to {gain.high:+.3f})"
-        )
-    if error > 0.1:
-        return f"Its probabilities are off by up to {100 * error:.0f} points in places"
-    if evaluation.positives < 100:
-        return f"Judged on only {evaluation.positives} positives, so every figure is rough"
-    return f"Even of the tenth it is surest about, {100 * (1 - min(top, 1.0)):.0f} in 100 turn out otherwise"
-
-
-def _strength(evaluation: Evaluation) -> str:
-    auc, lift = evaluation.metric("auc"), evaluation.metric("lift_top_decile")
-    beside = "" if auc.baseline is None else f", the baseline {100 * auc.baseline:.0f}"
-    return (
-        f"it ranks {100 * auc.value:.0f} of 100 pairs of a yes and a no rightly{beside}, "
-        f"and its top tenth holds {lift.value:.1f} times the average share of yes"
-    )
+def _prior(data: TrainingSet) -> float:
+    """The mean outcome of the train split, each row with its weight; of an uplift problem the mean effect."""
+    return float(np.average(outcome(data.train), weights=data.train.weight))
 
 
 def reference(data: TrainingSet) -> pl.DataFrame:

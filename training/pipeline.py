@@ -71,8 +71,8 @@ def fit(
     evaluation = tables.complete(evaluation, judged, generator("tables", name))
     calibration = msgspec.structs.replace(calibration, largest_error=evaluation.largest_error)
     findings = judge(Evidence(data, model, calibration, evaluation, settings))
-    card = cards.write(data, model, calibration, evaluation, clock.now())
-    card = msgspec.structs.replace(card, interval=interval, link=kind.link, gates=findings)
+    card = cards.write(data, model, calibration, evaluation, findings, clock.now())
+    card = msgspec.structs.replace(card, interval=interval, link=kind.link)
     return Fitted(data, model, calibration, evaluation, answers, simple, findings, card, tuple(tried))
 
 

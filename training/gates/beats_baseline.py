@@ -12,7 +12,7 @@ __all__ = ["gate"]
 
 def _check(evidence: Evidence) -> Answer:
     gain = evidence.evaluation.gain
-    figure = f"{gain.name} better by {gain.value:+.4f} than the baseline (95 % {gain.low:+.4f} to {gain.high:+.4f})"
+    figure = f"{gain.name} {gain.value:+.4f} against the baseline (95 % {gain.low:+.4f} to {gain.high:+.4f})"
     return passed(figure) if gain.low > 0 else failed(figure)
 
 
