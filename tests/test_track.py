@@ -284,9 +284,12 @@ def test_every_entry_point_of_the_project_is_a_verb() -> None:
     import yaml
 
     entries = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
-    assert entries.keys() == {"features", "train", "materialise", "report"}
+    assert entries.keys() == {"features", "train", "table", "reproduce", "materialise", "report"}
     for entry in entries.values():
-        defaults = {name: each["default"] for name, each in entry["parameters"].items()}
+        defaults = {
+            name: dict(each).get("default", "") for name, each in entry["parameters"].items() if each != "string"
+        }
+        defaults |= {name: "x" for name, each in entry["parameters"].items() if each == "string"}
         verb = entry["command"].format(**defaults).split(" --")[0].split()[1:]
         done = subprocess.run(
             [sys.executable, "-m", "kairos", *verb, "--help"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -6,14 +6,12 @@ From the events of the ledger up to a sequence, at recorded cutoffs; or from a f
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 
 from features.frames import EVENT_SCHEMA, events_frame
 from features.kernel.cursors import events_after
-from features.kernel.discover import pick
 from features.kernel.errors import InvalidInput, NotFound
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
@@ -21,7 +19,7 @@ from features.recipe import load_recipe, read
 from training import dataset
 from training.origin import Origin
 from training.problem import Problem
-from training.problems import all_problems
+from training.problems import asked
 from training.snapshot import from_snapshot
 from training.table.build import rebuild
 from training.testing import Computed
@@ -75,17 +73,7 @@ def _from_events(origin: Origin, settings: Settings) -> TrainingSet:
     assert origin.cutoffs is not None
     with Ledger.of(settings) as ledger:
         events = _events(ledger, origin.seq)
-    return dataset.build(_problem(origin), events, Computed(events), origin.cutoffs, seq=origin.seq)
-
-
-def _problem(origin: Origin) -> Problem:
-    """The problem as it was asked: about a part, over another horizon, or over a shorter one for want of history."""
-    problem, horizon = pick(all_problems(), origin.problem, field="problem"), timedelta(days=origin.horizon_days)
-    if origin.variant:
-        problem = problem.about(origin.variant)
-    if origin.intended_days:
-        return problem.over(timedelta(days=origin.intended_days)).falling_back(horizon)
-    return problem.over(horizon)
+    return dataset.build(asked(origin), events, Computed(events), origin.cutoffs, seq=origin.seq)
 
 
 def _events(ledger: Ledger, upto: int) -> pl.DataFrame:
