@@ -1,4 +1,4 @@
-"""The sentence a card opens with: its weakness first, then what it can do. A sceptic should find nothing worse later."""
+"""The sentence a card opens with: its weakness first, then what it can do; nothing worse should stand below it."""
 
 from __future__ import annotations
 
