@@ -21,7 +21,8 @@ EVENT_TYPES: dict[str, str] = {
     "profile": "attributes of the person became known or changed; they stand in properties",
     "lifecycle": "the stage changed; properties.stage is lead, customer or lost",
     "consent": "consent for a channel changed; properties.granted is true or false",
-    "send": "a message was sent",
+    "send": "a message was sent; where chance chose them, properties.propensity is the probability of its hour, "
+    "properties.channel_propensity that of its channel",
     "open": "a message was opened; properties.machine marks a privacy proxy where the sender knows",
     "click": "a link in a message was clicked",
     "unsubscribe": "the person left a channel",
@@ -30,7 +31,7 @@ EVENT_TYPES: dict[str, str] = {
     "cart": "something was put into a cart",
     "assignment": "an arm of a test was drawn; properties.test and properties.arm name them (control is no treatment), "
     "properties.propensity is the probability of that arm",
-    "order": "an order was placed; amount is its value",
+    "order": "an order was placed; amount is its value, properties.category or properties.categories say of what",
     "refund": "an order or a part of it was returned; amount is its value, positive",
     "custom": "anything else; properties.name says what",
 }
