@@ -56,7 +56,7 @@ def chain(world: World) -> Iterator[Chain]:
         first = running.enter_context(serving(feast, port=ports[0], log=world.folder / "feast.log", env=env))
         second = running.enter_context(serving(mlflow, port=ports[1], log=world.folder / "mlflow.log", env=env))
         columns = tuple(column_name(each.ref) for each in card.features)
-        codes = {column_name(ref): codes for ref, codes in world.bundle.codes.items()}
+        codes = {column_name(ref): codes for _, ref, codes in world.bundle.categories}
         yield Chain(first, second, world.bundle.refs, columns, codes)
 
 
