@@ -41,6 +41,8 @@ class Judged(NamedTuple):
     """[n] calibrated."""
     baseline: Floats
     """[n] of the problem's simple model."""
+    fold: NDArray[np.intp]
+    """[n] which pipeline answered."""
 
 
 def labelled(problem: Problem, events: pl.DataFrame, cutoffs: Sequence[datetime]) -> pl.DataFrame:
@@ -93,4 +95,4 @@ def in_folds(problem: Problem, rows: pl.DataFrame, progress: Callable[[float], N
         as_of=np.concatenate([each.as_of for each in tests]),
     )
     answers, baseline = (np.concatenate([getattr(each, name) for each in found]) for name in ("answers", "baseline"))
-    return Judged(every, answers, baseline)
+    return Judged(every, answers, baseline, np.repeat(np.arange(folds), [len(each) for each in tests]))
