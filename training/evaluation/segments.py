@@ -98,10 +98,19 @@ def _of_column(data: TrainingSet, test: Split, i: int) -> Iterator[Segment]:
     for k in range(len(edges) + 1):
         inside = values[codes == k]
         if len(inside):
-            low, high = f"{inside.min():.3g}", f"{inside.max():.3g}"
+            low, high = _short(float(inside.min())), _short(float(inside.max()))
             yield Segment(name, low if low == high else f"{low} to {high}", np.flatnonzero(codes == k))
     if (codes < 0).any():
         yield Segment(name, "missing", np.flatnonzero(codes < 0))
+
+
+def _short(value: float) -> str:
+    """Three digits, or whole thousands.
+
+    >>> _short(0.12345), _short(12.0), _short(4351.2)
+    ('0.123', '12', '4,351')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
 
 
 def _valued(name: str, values: NDArray[np.str_]) -> Iterator[Segment]:

@@ -25,9 +25,9 @@ def _draw(shown: Shown) -> Any:
     drawn, table = grid(heights, 3, "Does it serve everyone alike?")
     for across, (name, members) in zip(table, attributes, strict=True):
         labels = [f"{each['group']}  ({each['rows']:,})" for each in members]
-        _forest(across[0], members, "value", labels)
+        _forest(across[0], members, "value", labels, float(np.nanmedian([each["value"] for each in members])))
         across[0].set(title=f"{name}: how well it ranks ({spoken(members[0]['figure'])})")
-        _forest(across[1], members, "bias", [])
+        _forest(across[1], members, "bias", [], 0.0)
         across[1].axvline(0, color=GUIDE, linewidth=1)
         across[1].set(title="what it says less what happens")
         number_axis(across[1].xaxis, shown.card)
@@ -38,10 +38,11 @@ def _draw(shown: Shown) -> Any:
     return drawn
 
 
-def _forest(axes: Any, rows: list[dict[str, Any]], name: str, labels: list[str]) -> None:
+def _forest(axes: Any, rows: list[dict[str, Any]], name: str, labels: list[str], expected: float | None = None) -> None:
+    """A point a group with its interval; of another colour where that lies apart from what is expected."""
     value, low, high = (np.array([each[key] for each in rows]) for key in (name, f"{name}_low", f"{name}_high"))
     places, known = np.arange(len(rows)), ~np.isnan(value)
-    apart = (low > np.nanmedian(value)) | (high < np.nanmedian(value))
+    apart = (low > expected) | (high < expected) if expected is not None else np.zeros(len(rows), dtype=np.bool_)
     for chosen, colour in ((known & ~apart, MODEL), (known & apart, BASELINE)):
         whiskers = np.stack([value - low, high - value])[:, chosen]
         axes.errorbar(value[chosen], places[chosen], xerr=whiskers, fmt="o", color=colour, capsize=3, markersize=5)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from features.kernel.card import Candidates
 from training.drawing import HAPPENED, MODEL, figure, percent
 from training.picture import Picture, Shown
 
@@ -46,13 +47,20 @@ def _bars(shown: Shown, rows: list[dict[str, Any]]) -> Any:
     places = np.arange(len(rows))
     axes.bar(places - 0.2, [each["predicted"] for each in rows], 0.38, color=MODEL, label="the model says")
     axes.bar(places + 0.2, [each["observed"] for each in rows], 0.38, color=HAPPENED, label="it happened")
-    names = [f"{each['slot']}\n({each['rows']:,})" for each in rows]
-    axes.set(xticks=places, xticklabels=names, ylabel="share answered", title=_title(shown))
-    if shown.card.candidates is not None:
-        axes.set(xlabel=shown.card.candidates.name)
+    candidates = shown.data.candidates
+    if candidates is not None:
+        names = [f"{_name(candidates, each['slot'])}\n({each['rows']:,})" for each in rows]
+        axes.set(xticks=places, xticklabels=names, xlabel=candidates.name)
+    axes.set(ylabel="share answered", title=_title(shown))
     percent(axes.yaxis)
     axes.legend()
     return drawn
+
+
+def _name(candidates: Candidates, slot: int) -> str:
+    """The column that is 1 for this candidate alone, if there is one: `by_email`."""
+    own = (each.name for each in candidates.columns if each.values and each.values[slot] == 1 == sum(each.values))
+    return next(own, f"no. {slot + 1}").replace("_", " ")
 
 
 def _title(shown: Shown) -> str:
