@@ -194,10 +194,21 @@ def test_qini_by_hand() -> None:
     assert ranked.parts(2).predicted == pytest.approx([0.1, 0.2])
 
 
+def test_random_rankings_in_groups_vary_as_those_of_single_rows(planted: Trial) -> None:
+    """Standard deviations of 200 each: their ratio lies within four standard errors of 1."""
+    test = planted.data.test
+    columns = (test.y, *effects.arms(test))
+    rng = generator("single")
+    person = np.arange(len(test)).astype(np.str_)
+    single = [Ranked(*columns, rng.random(len(test))).under().qini for _ in range(200)]
+    grouped = null(Ranked(*columns, planted.truth), person, rng)
+    assert grouped.sd / np.std(single) == pytest.approx(1, abs=4 / np.sqrt(200))
+
+
 def test_random_rankings_lie_around_zero_and_hold_the_random_line(planted: Trial) -> None:
     test = planted.data.test
     arm, propensity = effects.arms(test)
-    chance = null(test.y, arm, propensity, test.person, generator("null"))
+    chance = null(Ranked(test.y, arm, propensity, planted.truth), test.person, generator("null"))
     assert abs(chance.mean) < 4 * chance.sd / np.sqrt(200)
     line = np.linspace(0, 1, 21) * average_effect(test.y, arm, propensity)
     assert np.all(chance.low <= line + 1e-9) and np.all(line <= chance.high + 1e-9)

@@ -106,8 +106,12 @@ class Ranked:
     def under(self, weights: Floats | None = None) -> Sums:
         """The rows under weights [n] (1 each, if None)."""
         columns = self._columns if weights is None else self._columns * weights[self._order]
-        sums = np.add.reduceat(columns, self._starts, axis=1)
-        return Sums(np.concatenate([np.zeros((len(sums), 1)), np.cumsum(sums, axis=1)], axis=1))
+        return Sums(_from_zero(np.add.reduceat(columns, self._starts, axis=1)))
+
+    def reranked(self, group: NDArray[np.int64]) -> Sums:
+        """The rows in another ranking: by group [n], 0 first."""
+        own = group[self._order]
+        return Sums(_from_zero(np.stack([np.bincount(own, weights=each) for each in self._columns])))
 
 
 def average_effect(y: Floats, arm: Floats, propensity: Floats, weights: Floats | None = None) -> float:
@@ -115,6 +119,10 @@ def average_effect(y: Floats, arm: Floats, propensity: Floats, weights: Floats |
     given = np.ones(len(y)) if weights is None else weights
     treated, control = given * arm / propensity, given * (1 - arm) / (1 - propensity)
     return float(treated @ y / treated.sum() - control @ y / control.sum())
+
+
+def _from_zero(sums: Floats) -> Floats:
+    return np.concatenate([np.zeros((len(sums), 1)), np.cumsum(sums, axis=1)], axis=1)
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
