@@ -6,22 +6,19 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from cli import console, train_events, train_report, train_table
 from cli.console import JsonOption
-from cli.train_options import ByRecipe, FromTable, Tuning, Which, spread
-from features.kernel.errors import InvalidInput, NotEnoughData, NotFound
+from cli.train_options import STUDIES, ByRecipe, FromTable, Tuning, Which, spread
+from features.kernel.errors import InvalidInput, NotEnoughData
 from features.kernel.settings import Settings, quiet_libraries
-from training import bundle, pipeline
-from training.plan import Plan
+from training import pipeline
 from training.register import Trained
 from training.trainingset import TrainingSet
 
 __all__ = ["run"]
 
 _ALL = "all"
-_STUDIES = "tuning.sqlite"
 
 
 @spread
@@ -76,19 +73,11 @@ def _all_trained(
                 raise found
             skipped[name] = str(found)
             continue
-        plan = Plan(tuning.trials, tuning.minutes, settings.home / _STUDIES, _champion(settings.models, name))
+        plan = tuning.plan(settings, name)
         with console.step(f"Train {name}") as at:
             trained.append(pipeline.train(found, settings, plan=plan, progress=train_report.shown(at)))
             at.note = f"{sum(trained[-1].card.rows.values()):,} rows, version {trained[-1].card.version}"
     return trained, skipped
-
-
-def _champion(models: Path, name: str) -> dict[str, float | int | str]:
-    """What the last champion was fitted with, to be tried first; nothing where there is none that can be read."""
-    try:
-        return dict(bundle.champion(models, name).parameters)
-    except (NotFound, InvalidInput):
-        return {}
 
 
 @contextmanager
@@ -98,9 +87,7 @@ def _resumable(settings: Settings) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         again = shlex.join(["kairos", *sys.argv[1:]])
-        studies = (
-            f"; what was tuned is kept in {settings.home / _STUDIES}" if (settings.home / _STUDIES).exists() else ""
-        )
+        studies = f"; what was tuned is kept in {settings.home / STUDIES}" if (settings.home / STUDIES).exists() else ""
         console.err.print(
             f"Stopped: no model is registered by halves{studies}. To go on: {again}", markup=False, soft_wrap=True
         )

@@ -10,12 +10,16 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from features.kernel.errors import InvalidInput
-from training.plan import TRIALS
+from features.kernel.errors import InvalidInput, NotFound
+from features.kernel.settings import Settings
+from training import bundle
+from training.plan import TRIALS, Plan
 from training.table.asked import Asked
 
-__all__ = ["ByRecipe", "FromTable", "Tuning", "Which", "spread"]
+__all__ = ["STUDIES", "ByRecipe", "FromTable", "Tuning", "Which", "spread"]
 
+STUDIES = "tuning.sqlite"
+"""File of the studies, in `home`."""
 _TABLE, _TUNING, _RECIPE = "A labelled table", "Tuning", "A labelled table by a recipe"
 
 
@@ -39,6 +43,14 @@ class Tuning:
 
     trials: Annotated[int, _option(_TUNING, "Parameter sets to try beyond the defaults.", min=0)] = TRIALS
     minutes: Annotated[float | None, _option(_TUNING, "Minutes to try them in.", min=0.0)] = None
+
+    def plan(self, settings: Settings, problem: str) -> Plan:
+        """Tune from what the last champion was fitted with; the study is kept in `home`, where it can be taken up."""
+        try:
+            warm = dict(bundle.champion(settings.models, problem).parameters)
+        except (NotFound, InvalidInput):  # none yet, or none that this Kairos can read
+            warm = {}
+        return Plan(self.trials, self.minutes, settings.home / STUDIES, warm)
 
 
 @dataclass(frozen=True)

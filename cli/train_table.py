@@ -9,6 +9,7 @@ import msgspec
 from cli import console
 from features.kernel.card import Refused
 from features.kernel.settings import Settings
+from training.leak import ROW_ORDER
 from training.table.asked import Asked
 from training.table.build import Built, build
 
@@ -40,6 +41,8 @@ def _by_fate(refused: tuple[Refused, ...]) -> list[Refused]:
 
 
 def _fate(each: Refused) -> str:
+    if each.column == ROW_ORDER:
+        return "warning"
     return "refused" if not each.kept else "allowed" if each.allowed else "kept"
 
 

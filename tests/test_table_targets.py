@@ -71,6 +71,14 @@ def test_two_values_of_which_neither_plainly_means_yes_are_named(values: list[ob
     assert found(values * 30, str(values[1])).values.mean() == 0.5
 
 
+def test_spellings_of_one_value_are_one_value() -> None:
+    target = found(["YES", "yes", "Yes", "no", "No "] * 20)
+    assert target.values.mean() == 0.6 and target.positive.lower() == "yes"
+    assert found(["1.0", "0.0", "1", "0"] * 20).values.to_list()[:4] == [1.0, 0.0, 1.0, 0.0]
+    assert found(["1.0", "0.0", "2"] * 20, "2.0").values.mean() == pytest.approx(1 / 3)
+    assert found(["gold", "Gold", "tin"] * 20, "GOLD").values.mean() == pytest.approx(2 / 3)
+
+
 def test_three_values_are_named_and_one_against_the_rest_is_the_remedy() -> None:
     values: list[object] = ["gold", "silver", "bronze", "silver"]
     with pytest.raises(InvalidInput, match=r"3 values: 'silver' \(60 rows\).*--positive (gold|bronze)"):
@@ -85,6 +93,8 @@ def test_few_numbers_are_asked_back_and_many_are_an_amount() -> None:
     target = found([round(i * 1.7, 2) for i in range(200)])
     assert target.kind == "regression" and "it is an amount" in target.said[0]
     assert found([f"€ {i}.50" for i in range(200)]).values.to_list()[3] == 3.5
+    with pytest.raises(InvalidInput, match="below zero in 3 rows"):
+        found([i - 3 for i in range(200)])
     with pytest.raises(InvalidInput, match="200 values"):
         found([f"answer {i}" for i in range(200)])
 
@@ -142,12 +152,12 @@ def test_rows_without_an_outcome_are_left_out_and_counted(tmp_path: Path) -> Non
         ({"control": "no"}, "--treatment"),
         ({"treatment": "arm", "control": "no", "treated": "mails"}, "did you mean mail"),
         ({"treatment": "arm", "control": "mail", "treated": "mail"}, "value of --control"),
-        ({"treatment": "arm", "control": "no", "treated": "mail", "target": "z"}, "outcome is an amount"),
+        ({"treatment": "arm", "control": "no", "treated": "mail", "target": "spent"}, "outcome is an amount"),
     ],
 )
 def test_each_mistake_is_named(tmp_path: Path, options: dict[str, object], match: str) -> None:
     with pytest.raises(InvalidInput, match=match):
-        made(tmp_path, table(arm=["mail", "no"] * 150), **options)
+        made(tmp_path, table(arm=["mail", "no"] * 150, spent=list(range(300))), **options)
 
 
 def test_a_name_is_made_of_file_and_target() -> None:

@@ -23,7 +23,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import kairos
-from cli.train_options import FromTable
+from cli.train_options import FromTable, Tuning
 from features.kernel.card import load_card
 from features.kernel.champion import read_champion
 from features.kernel.errors import GateRefused, InvalidInput, KairosError, NotEnoughData, NotFound
@@ -32,6 +32,7 @@ from features.kernel.settings import Settings
 from serving.app import create_app
 from serving.services import compose
 from serving.testing import MemoryStore, listening
+from training import bundle
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
@@ -104,7 +105,7 @@ def test_a_table_becomes_a_champion_and_says_what_a_marketer_needs(home: Path, s
     assert all(reason in words(said) for reason in refused.values())
     assert {each.ref for each in card.features} == {"visits", "source", "age"}
     assert str(home / "models" / "leads_2024_converted" / pointer.version) in said
-    assert "'Select' mean not known" in words(said)
+    assert "'Select' means not known" in words(said)
 
 
 @pytest.fixture
@@ -136,9 +137,17 @@ def test_json_is_alone_on_stdout_and_allow_is_on_the_record(home: Path, table: P
     assert "calls" in found["table"]["example"] and found["table"]["said"][0].startswith("4,000 rows of 6 columns")
 
 
-def test_training_again_starts_from_the_champion_and_a_run_is_reproduced(home: Path, table: Path, said: str) -> None:
+def test_training_again_starts_from_the_champion_and_its_study(home: Path, said: str) -> None:
+    settings = Settings(home=home)
+    plan = Tuning(trials=3, minutes=2.0).plan(settings, "leads_2024_converted")
+    assert plan.warm == bundle.champion(settings.models, "leads_2024_converted").parameters != {}
+    assert (plan.trials, plan.minutes) == (3, 2.0) and plan.storage is not None and plan.storage.exists()
+    assert Tuning().plan(settings, "nobody").warm == {}
+
+
+def test_a_run_is_reproduced_from_its_record(home: Path, said: str) -> None:
     pointer = read_champion(home / "models" / "leads_2024_converted")
-    assert pointer is not None and (home / "tuning.sqlite").exists()
+    assert pointer is not None
     result = train(home, "--reproduce", pointer.version, "--json")
     assert json.loads(result.stdout)["same"] is True
 

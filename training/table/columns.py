@@ -194,7 +194,8 @@ def _sentinel(column: Column) -> Iterator[Refused]:
 def _markers(name: str, gone: Mapping[str, int]) -> tuple[Refused, ...]:
     if not gone:
         return ()
-    return _said(name, "missing_marker", f"{_few(gone)} mean not known, in {sum(gone.values()):,} rows")
+    means = "means" if len(gone) == 1 else "mean"
+    return _said(name, "missing_marker", f"{_few(gone)} {means} not known, in {sum(gone.values()):,} rows")
 
 
 def _said(name: str, code: str, reason: str) -> tuple[Refused, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import polars as pl
 
 from features.importing.infer.facts import share
@@ -25,6 +27,9 @@ _YES = (
 _NO = ("no", "n", "false", "f", "0", "-1", "negative", "lost", "retained", "stayed", "none", "nein", "non", "não")
 _AMOUNTS = 20
 """Different numbers from which on an outcome is an amount."""
+MOST_SPELLINGS = 1_000
+"""Different texts beyond which an outcome is no yes or no in several spellings."""
+_POINT_ZERO = r"^(-?\d+)\.0+$"
 _SHOWN = 5
 
 
@@ -61,10 +66,13 @@ def find(given: pl.Series, asked: Asked) -> Target:
     """
     if given.dtype.is_nested() or given.dtype.is_temporal():
         raise InvalidInput("is neither a yes or no nor an amount", field="--target", value=given.name)
-    text = plain_text(as_text(given))
+    text = _one_spelling(plain_text(as_text(given)))
     known = without_markers(text)[0]
     if asked.positive:  # which may be a word that elsewhere means "not known"
-        known = known.zip_with((text != asked.positive).fill_null(True), text)
+        same = text.str.to_lowercase() == _folded(asked.positive)
+        known = known.zip_with(~same.fill_null(False), text)
+        spelt = text.filter(same.fill_null(False))
+        asked = msgspec.structs.replace(asked, positive=spelt[0]) if len(spelt) else asked
     counts: dict[str, int] = dict(known.drop_nulls().value_counts(sort=True).rows())
     if not counts:
         raise NotEnoughData("is missing in every row", field=asked.target, remedy="name another column with --target")
@@ -77,9 +85,25 @@ def find(given: pl.Series, asked: Asked) -> Target:
         return _of_two(known, counts, missing)
     amount = numbers_of(known)
     if amount is not None and len(counts) > _AMOUNTS:
-        how = f"{given.name} holds {len(counts):,} different numbers: it is an amount, and the model a regression."
-        return Target("regression", amount.values.alias(given.name), "", (how, *missing))
+        return _amount(amount.values.alias(given.name), len(counts), missing)
     raise _of_many(counts, asked)
+
+
+def _one_spelling(text: pl.Series) -> pl.Series:
+    """`YES`, `Yes` and `yes` are one value, as are `1` and `1.0`: the most frequent spelling of each."""
+    counts = text.drop_nulls().value_counts(name="rows").rename({text.name: "was"})
+    if counts.height > MOST_SPELLINGS:
+        return text
+    folded = pl.col("was").str.to_lowercase().str.replace(_POINT_ZERO, "${1}").alias("key")
+    whole = pl.col("was").str.replace(_POINT_ZERO, "${1}")
+    ranked = counts.with_columns(folded, whole).sort(["rows", "was"], descending=[True, False])
+    spelt = ranked.with_columns(pl.col("was").first().over("key").alias("becomes"))
+    was = counts.with_columns(folded).join(spelt.unique("key").select("key", "becomes"), on="key")
+    return text.replace_strict(was["was"], was["becomes"], default=None, return_dtype=pl.String)
+
+
+def _folded(value: str) -> str:
+    return re.sub(_POINT_ZERO, r"\1", value.strip().lower())
 
 
 def _one_against_rest(text: pl.Series, counts: dict[str, int], asked: Asked, missing: tuple[str, ...]) -> Target:
@@ -108,6 +132,19 @@ def _of_two(text: pl.Series, counts: dict[str, int], missing: tuple[str, ...]) -
         value=text.name,
         remedy=f"say which, e.g. --positive {_quoted(second)}",
     )
+
+
+def _amount(values: pl.Series, distinct: int, missing: tuple[str, ...]) -> Target:
+    below = int((values < 0).sum())
+    if below:
+        raise InvalidInput(
+            f"is an amount below zero in {below:,} rows, and an amount that can be learnt is zero or more",
+            field="--target",
+            value=values.name,
+            remedy="take refunds out of it, or make a yes or no of it",
+        )
+    how = f"{values.name} holds {distinct:,} different numbers: it is an amount, and the model a regression."
+    return Target("regression", values, "", (how, *missing))
 
 
 def _of_many(counts: dict[str, int], asked: Asked) -> InvalidInput:
