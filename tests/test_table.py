@@ -27,6 +27,7 @@ from training.table.build import Built, build, rebuild
 from training.table.columns import Column, duplicates, settle
 from training.table.numeric import numbers_of
 from training.table.read import read
+from training.table.rows import times
 
 
 def people(rows: int) -> pl.DataFrame:
@@ -305,6 +306,19 @@ def test_with_a_time_splits_follow_each_other_at_changes_of_instant(tmp_path: Pa
     assert abs(len(data.train) / 600 - 0.6) < 0.05
     assert data.cutoffs.test[1] == datetime(2024, 6, 25, tzinfo=UTC) == data.observed_until
     assert any(each.startswith("Split in time by when: train 2024-06-01 to") for each in found.said)
+
+
+@pytest.mark.parametrize(
+    ("form", "first"),
+    [("{}", datetime(2001, 1, 1, tzinfo=UTC)), ("{}-05", datetime(2001, 5, 1, tzinfo=UTC)), ("03/{}", None)],
+)
+def test_years_and_months_are_times_from_their_first_day(form: str, first: datetime | None) -> None:
+    given = pl.Series("t", [form.format(2001 + i % 9) for i in range(90)])
+    if first is None:
+        with pytest.raises(InvalidInput, match="03/2001"):
+            times(given)
+    else:
+        assert times(given)[0] == first
 
 
 def test_rows_not_settled_when_the_next_split_begins_are_left_out(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ NO_TIME = np.datetime64(0, "us")
 
 Ints = NDArray[np.intp]
 
+_YEAR, _MONTH = r"^((?:19|20)\d{2})$", r"^((?:19|20)\d{2}-\d{2})$"
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -51,6 +53,7 @@ def times(given: pl.Series) -> pl.Series:
         InvalidInput: the column holds no times; names examples and a remedy.
     """
     text = without_markers(plain_text(as_text(given)))[0] if not given.dtype.is_nested() else given.cast(pl.String)
+    text = text.str.replace(_YEAR, "${1}-01-01").str.replace(_MONTH, "${1}-01")
     guess = guess_time(given, text, frozenset({"time"}))
     if guess is None or guess.instants.null_count() == len(guess.instants):
         few = ", ".join(repr(each) for each in text.drop_nulls().unique(maintain_order=True).head(3))
