@@ -61,7 +61,7 @@ def trained(home: Settings, market: Market) -> Trained:
 @pytest.fixture
 def later(home: Settings, trained: Trained, tmp_path: Path) -> Settings:
     """A copy of the home, to change."""
-    shutil.copytree(home.home, tmp_path / "home")
+    shutil.copytree(home.home, tmp_path / "home", ignore=shutil.ignore_patterns("pending"))
     return dataclasses.replace(home, home=tmp_path / "home")
 
 
@@ -128,8 +128,8 @@ def table(path: Path, rows: int = 1500) -> Path:
     return path
 
 
-def test_a_table_is_read_again_and_another_file_is_refused(tmp_path: Path) -> None:
-    path, home = table(tmp_path / "leads.csv"), Settings(home=tmp_path / "home")
+def test_a_table_is_read_again_and_another_file_is_refused(home: Settings, tmp_path: Path) -> None:
+    path = table(tmp_path / "leads.csv")
     built = build(Asked(path=str(path), target="bought"))
     trained = pipeline.train(built.data, home, plan=Plan(trials=1))
     assert reproduce(trained.card.version, home).same
@@ -141,10 +141,10 @@ def test_a_table_is_read_again_and_another_file_is_refused(tmp_path: Path) -> No
         reproduce(trained.card.version, home)
 
 
-def test_what_says_nothing_of_its_rows_cannot_be_built_again(tmp_path: Path) -> None:
-    trained = pipeline.train(draw(generator("by hand"), 500).data, Settings(home=tmp_path), plan=Plan(trials=0))
+def test_what_says_nothing_of_its_rows_cannot_be_built_again(home: Settings) -> None:
+    trained = pipeline.train(draw(generator("by hand"), 500).data, home, plan=Plan(trials=0))
     with pytest.raises(InvalidInput, match="does not say where its rows came from"):
-        reproduce(trained.card.version, Settings(home=tmp_path))
+        reproduce(trained.card.version, home)
 
 
 @pytest.mark.parametrize("name", ["channel", "clv", "uplift"])
