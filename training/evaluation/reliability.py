@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.bootstrap import bounds, weights
-from training.evaluation.figures import Sorted
+from training.evaluation.bootstrap import bounds, estimate
+from training.evaluation.outcome import row_weights
 from training.evaluation.result import Bins, Rows
 from training.evaluation.segments import Segment
 from training.trainingset import Split
@@ -23,7 +22,7 @@ LEAST = 100
 """Rows below which a segment has no curve."""
 
 
-def rows(bins: Bins, drawn: Sequence[Floats], count: int, by: str = "", segment: str = "all") -> Rows:
+def rows(bins: Bins, drawn: Sequence[Floats], count: int) -> Rows:
     """A row a bin, lowest answers first: mean answer, observed rate and its interval.
 
     Args:
@@ -34,8 +33,8 @@ def rows(bins: Bins, drawn: Sequence[Floats], count: int, by: str = "", segment:
     low, high = bounds(bins.observed, drawn)
     return tuple(
         {
-            "by": by,
-            "segment": segment,
+            "by": "",
+            "segment": "all",
             "bin": i + 1,
             "rows": round(count / len(low)),
             "predicted": float(bins.predicted[i]),
@@ -48,17 +47,42 @@ def rows(bins: Bins, drawn: Sequence[Floats], count: int, by: str = "", segment:
 
 
 def by_segment(test: Split, answers: Floats, segments: Iterable[Segment], rng: np.random.Generator) -> Rows:
-    """The curve of each segment with 100 rows or more, in five bins."""
-    large = [each for each in segments if len(each.rows) >= LEAST]
-    curves = [
-        Sorted(test.y[each.rows], answers[each.rows], None if test.weight is None else test.weight[each.rows])
-        for each in large
+    """The curve of each segment with 100 rows or more, in five bins of about as many rows; equal answers share one."""
+    parts = [
+        (each, i, rows)
+        for each in segments
+        if len(each.rows) >= LEAST
+        for i, rows in enumerate(_fifths(answers, each.rows), start=1)
     ]
-    drawn: list[list[Floats]] = [[] for _ in large]
-    for weight in weights(test.person, rng) if large else ():
-        for each, curve, held in zip(large, curves, drawn, strict=True):
-            held.append(curve.bins(weight[each.rows], SEGMENT_BINS).observed)
-    found: list[dict[str, Any]] = []
-    for each, curve, held in zip(large, curves, drawn, strict=True):
-        found += rows(curve.bins(None, SEGMENT_BINS), held, len(each.rows), each.by, each.name)
-    return tuple(found)
+    if not parts:
+        return ()
+    own = row_weights(test)
+    held = [(own[rows], test.y[rows], rows) for _, _, rows in parts]
+
+    def observed(drawn: Floats | None) -> Floats:
+        weights = [weight if drawn is None else weight * drawn[rows] for weight, _, rows in held]
+        sums = np.array([(weight.sum(), (weight * y).sum()) for weight, (_, y, _) in zip(weights, held, strict=True)])
+        rate: Floats = np.divide(sums[:, 1], sums[:, 0], out=np.full(len(sums), np.nan), where=sums[:, 0] > 0)
+        return rate
+
+    value, low, high = estimate(observed, test.person, rng)
+    return tuple(
+        {
+            "by": each.by,
+            "segment": each.name,
+            "bin": i,
+            "rows": len(rows),
+            "predicted": float(np.average(answers[rows], weights=own[rows])),
+            "observed": float(value[k]),
+            "low": float(low[k]),
+            "high": float(high[k]),
+        }
+        for k, (each, i, rows) in enumerate(parts)
+    )
+
+
+def _fifths(answers: Floats, rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """The rows in five parts by answer, lowest first; fewer where many answers are equal."""
+    edges = np.unique(np.quantile(answers[rows], np.arange(1, SEGMENT_BINS) / SEGMENT_BINS, method="lower"))
+    codes = np.searchsorted(edges, answers[rows], side="left")
+    return [rows[codes == each] for each in np.unique(codes)]

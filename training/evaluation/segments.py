@@ -59,14 +59,16 @@ def table(test: Split, answers: Floats, found: list[Segment], rng: np.random.Gen
     """Of each segment: rows, mean answer, observed mean and its interval, and the gap between them with its own."""
     if not found:
         return ()
-    truth = outcome(test)
-    own = row_weights(test)
+    truth, own = outcome(test), row_weights(test)
+    inside = [(truth[each.rows], answers[each.rows], own[each.rows], each.rows) for each in found]
 
     def means(drawn: Floats | None) -> Floats:
-        weight = own if drawn is None else own * drawn
-        sums = np.array([(weight[at].sum(), weight[at] @ truth[at], weight[at] @ answers[at]) for *_, at in found])
+        sums = np.empty((3, len(found)))
+        for i, (happened, said, weight, rows) in enumerate(inside):
+            drawn_weight = weight if drawn is None else weight * drawn[rows]
+            sums[:, i] = drawn_weight.sum(), (drawn_weight * happened).sum(), (drawn_weight * said).sum()
         with np.errstate(invalid="ignore"):  # a draw may leave a small segment empty
-            observed, answer = sums[:, 1] / sums[:, 0], sums[:, 2] / sums[:, 0]
+            observed, answer = sums[1:] / sums[0]
         return np.concatenate([observed, answer - observed, answer])
 
     value, low, high = (np.split(each, 3) for each in estimate(means, test.person, rng))

@@ -75,28 +75,21 @@ def _framed(judged: Judged, groups: NDArray[np.str_], figure: str) -> dict[str, 
     """Figures of each group, sorted by name, by Fairlearn."""
     from fairlearn.metrics import MetricFrame, mean_prediction, selection_rate  # noqa: PLC0415
 
-    test, own = judged.data.test, row_weights(judged.data.test)
-    top = _top(judged)
-    metrics = {
-        "rows": lambda y, p, rows: len(rows),
-        "positives": lambda y, p, rows: int((test.y[rows] > 0).sum()),
-        "value": lambda y, p, rows: judged.kind.score(part(test, rows), p, figure)(None),
-        "selection_rate": lambda y, p, rows: selection_rate(y, top[rows], sample_weight=own[rows]),
-        "predicted": lambda y, p, rows: mean_prediction(y, p, sample_weight=own[rows]),
-        "observed": lambda y, p, rows: mean_prediction(p, y, sample_weight=own[rows]),
-    }
-    frame = MetricFrame(
-        metrics=metrics,
-        y_true=outcome(test),
-        y_pred=judged.answers,
-        sensitive_features=groups,
-        sample_params={name: {"rows": np.arange(len(test))} for name in metrics},
-    )
-    whole = ("rows", "positives")
-    return {
-        str(group): {name: int(each[name]) if name in whole else float(each[name]) for name in metrics}
-        for group, each in frame.by_group.to_dict(orient="index").items()
-    }
+    test, own, top, truth = judged.data.test, row_weights(judged.data.test), _top(judged), outcome(judged.data.test)
+
+    def figures(happened: Floats, rows: NDArray[np.intp]) -> dict[str, Any]:
+        return {
+            "rows": len(rows),
+            "positives": int((test.y[rows] > 0).sum()),
+            "value": judged.kind.score(part(test, rows), judged.answers[rows], figure)(None),
+            "selection_rate": float(selection_rate(happened, top[rows], sample_weight=own[rows])),
+            "predicted": float(mean_prediction(happened, judged.answers[rows], sample_weight=own[rows])),
+            "observed": float(mean_prediction(happened, happened, sample_weight=own[rows])),
+        }
+
+    # Places of rows stand for predictions and all figures are one metric: it copies each array for each metric, slowly.
+    frame = MetricFrame(metrics=figures, y_true=truth, y_pred=np.arange(len(test)), sensitive_features=groups)
+    return {str(group): told for group, told in frame.by_group.items()}
 
 
 def _figures(judged: Judged, groups: NDArray[np.str_], figure: str) -> Callable[[Floats | None], Floats]:
