@@ -67,7 +67,7 @@ def fit(
     answers, simple = calibrate.apply(calibration, model.raw(data.test.x)), kind.baseline(data)
     evaluation = kind.evaluate(data, answers, simple, generator("bootstrap", name))
     chosen_on = calibrate.apply(calibration, model.raw(data.validation.x))
-    judged = Judged(data, kind, evaluation.metric(evaluation.gain.name), answers, simple, chosen_on)
+    judged = Judged(data, kind, evaluation.metric(evaluation.gain.name), answers, simple, chosen_on, interval)
     evaluation = tables.complete(evaluation, judged, generator("tables", name))
     calibration = msgspec.structs.replace(calibration, largest_error=evaluation.largest_error)
     findings = judge(Evidence(data, model, calibration, evaluation, settings))

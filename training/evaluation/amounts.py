@@ -71,9 +71,9 @@ class Ranked:
             "share_top_decile": _top_share(money, weight),
         }
 
-    def bins(self) -> Bins:
-        """Mean answer and mean amount of ten equal-weight bins by answer."""
-        w = self._weight[self._order]
+    def bins(self, draw: Floats | None = None) -> Bins:
+        """Mean answer and mean amount of ten equal-weight bins by answer, under row weights [n] (1 each, if None)."""
+        w = (self._weight if draw is None else draw * self._weight)[self._order]
         weight = np.add.reduceat(w, self._starts)
         edges, share = np.linspace(0.0, weight.sum(), _BINS + 1), weight.sum() / _BINS
         taken = _from_zero(weight)

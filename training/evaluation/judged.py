@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.kernel.card import Metric
+from features.kernel.card import Interval, Metric
 from training.kind import Kind
 from training.trainingset import TrainingSet
 
@@ -30,3 +30,5 @@ class Judged:
     """[n] the baseline's."""
     validation: Floats
     """[m] of the validation split, on which thresholds are chosen."""
+    interval: Interval | None = None
+    """Bounds of an answer, where the kind has them."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.evaluation.amounts import HIGHER_IS_BETTER, Ranked
-from training.evaluation.bootstrap import DRAWS, metric, weights
-from training.evaluation.result import Evaluation, Rows
+from training.evaluation.bootstrap import DRAWS, bounds, metric, weights
+from training.evaluation.result import Bins, Evaluation, Rows
 from training.trainingset import Split
 
 __all__ = ["better", "evaluate"]
@@ -37,7 +37,10 @@ def evaluate(
         judged: the figure whose gain over the baseline is judged: a key of `amounts.HIGHER_IS_BETTER`.
     """
     ours, theirs = Ranked(test.y, model, test.weight), Ranked(test.y, baseline, test.weight)
-    drawn = [(ours.figures(each), theirs.figures(each)) for each in weights(test.person, rng, draws)]
+    drawn, tenths = [], []
+    for each in weights(test.person, rng, draws):
+        drawn.append((ours.figures(each), theirs.figures(each)))
+        tenths.append(ours.bins(each).observed)
     values, reference = ours.figures(), theirs.figures()
     metrics = (
         metric(
@@ -60,7 +63,7 @@ def evaluate(
         rows=len(test),
         people=len(np.unique(test.person)),
         positives=int((test.y > 0).sum()),
-        tables={"deciles": _deciles(bins.predicted, bins.observed)},
+        tables={"deciles": _deciles(bins, bounds(bins.observed, tenths), theirs.bins().observed)},
     )
 
 
@@ -78,7 +81,16 @@ def better(name: str, mine: dict[str, float], simple: dict[str, float]) -> float
     return gain if HIGHER_IS_BETTER[name] else -gain
 
 
-def _deciles(predicted: Floats, observed: Floats) -> Rows:
-    """The tenth with the highest answers first."""
-    means = zip(predicted[::-1].tolist(), observed[::-1].tolist(), strict=True)
-    return tuple({"decile": i, "predicted": mine, "observed": seen} for i, (mine, seen) in enumerate(means, start=1))
+def _deciles(bins: Bins, observed: tuple[Floats, Floats], baseline: Floats) -> Rows:
+    """A row a tenth, the highest answers first: mean answer, mean amount, its interval, and the baseline's tenth."""
+    return tuple(
+        {
+            "decile": len(baseline) - i,
+            "predicted": float(bins.predicted[i]),
+            "observed": float(bins.observed[i]),
+            "observed_low": float(observed[0][i]),
+            "observed_high": float(observed[1][i]),
+            "baseline_observed": float(baseline[i]),
+        }
+        for i in reversed(range(len(baseline)))
+    )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from training.evaluation import over_time, profit, reliability, segments, slots, subgroups
+from training.evaluation import coverage, over_time, profit, reliability, segments, slots, subgroups
 from training.evaluation.judged import Judged
 from training.evaluation.result import Evaluation, Rows
 
@@ -31,5 +31,8 @@ def complete(evaluation: Evaluation, judged: Judged, rng: np.random.Generator) -
         if data.problem.costs is not None:
             earned, tables["profit"] = profit.judge(judged, data.problem.costs, rng)
             metrics += (earned,)
+    if judged.interval is not None and judged.interval.kind == "prediction":
+        held, found = coverage.judge(judged.interval, test, judged.answers, rng)
+        metrics, tables = metrics + held, tables | found
     kept = {name: rows for name, rows in tables.items() if rows}
     return replace(evaluation, metrics=metrics, tables={**evaluation.tables, **kept})

@@ -101,6 +101,7 @@ def _of(problem: Problem) -> Kind:
         learning=learning,
         calibrate=calibrate,
         interval=interval,
+        defaults={},
     )
 
 
@@ -116,5 +117,6 @@ kind = Kind(
     interval=amount_bounds.fit,
     evaluate=_evaluate,
     score=_score,
+    defaults={"learning_rate": 0.03, "num_leaves": 16, "feature_fraction": 0.3},
     of=_of,
 )

@@ -57,4 +57,17 @@ problem = Problem(
     kind="regression",
     unit="money",
     caution=_caution,
+    # what is known of directions keeps the trees from learning a few large customers by heart
+    monotone={
+        "orders:count_90d": 1,
+        "orders:count_365d": 1,
+        "orders:count_total": 1,
+        "orders:revenue_90d": 1,
+        "orders:revenue_365d": 1,
+        "orders:revenue_total": 1,
+        "orders:average_value": 1,
+        "orders:largest_value": 1,
+        "orders:days_since_last": -1,
+        "orders:gap_ratio": -1,
+    },
 )
