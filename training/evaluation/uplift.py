@@ -64,26 +64,14 @@ def evaluate(
     effect, `null` (mean and sd of the Qini of random rankings).
     """
     ours, theirs = Ranked(y, arm, propensity, model), Ranked(y, arm, propensity, baseline)
-
-    def figures(drawn: Floats | None) -> _Drawn:
-        sums = ours.under(drawn)
-        return _Drawn(
-            sums.qini,
-            theirs.under(drawn).qini,
-            sums.auuc,
-            sums.average_effect,
-            sums.parts(_DECILES),
-            sums.parts(_QUINTILES),
-        )
-
-    found, draws = figures(None), [figures(each) for each in weights(person, rng, DRAWS)]
-    chance = null(ours, person, rng)
-    simple = theirs.under().parts(_DECILES)
+    found = _figures(ours, theirs)
+    draws = [_figures(ours, theirs, each) for each in weights(person, rng, DRAWS)]
+    chance, simple = null(ours, person, rng), theirs.under()
     return Evaluation(
-        metrics=_metrics(found, draws, chance, theirs.under().auuc),
+        metrics=_metrics(found, draws, chance, simple.auuc),
         gain=metric("qini", found.qini - found.baseline, [each.qini - each.baseline for each in draws]),
         bins=Bins(found.tenths.predicted, found.tenths.effect),
-        baseline_bins=Bins(simple.predicted, simple.effect),
+        baseline_bins=Bins(simple.parts(_DECILES).predicted, simple.parts(_DECILES).effect),
         mean=found.effect,
         rows=len(y),
         people=len(np.unique(person)),
@@ -111,6 +99,18 @@ def null(ranked: Ranked, person: NDArray[np.str_], rng: np.random.Generator, dra
         qini[i], curves[i] = sums.qini, np.interp(_GRID, *sums.curve())
     low, high = np.percentile(curves, [2.5, 97.5], axis=0)
     return Null(float(qini.mean()), float(qini.std(ddof=1)), low, high)
+
+
+def _figures(ours: Ranked, theirs: Ranked, drawn: Floats | None = None) -> _Drawn:
+    sums = ours.under(drawn)
+    return _Drawn(
+        sums.qini,
+        theirs.under(drawn).qini,
+        sums.auuc,
+        sums.average_effect,
+        sums.parts(_DECILES),
+        sums.parts(_QUINTILES),
+    )
 
 
 def _metrics(found: _Drawn, draws: list[_Drawn], chance: Null, baseline_auuc: float) -> tuple[Metric, ...]:
