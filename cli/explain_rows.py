@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from features.compare import rows_of_run, run_at
 from features.compute import all_views
@@ -19,15 +21,18 @@ from features.kernel.settings import Settings
 from features.store import FeatureStore
 from serving.bundles import Bundle, load_bundle
 from serving.known import Known
-from serving.score import Computed, candidate_label, compute
+from serving.score import candidate_label, compute
 from training.bulk_shap import ROWS_AT_ONCE, BulkShap
 from training.importance import Importance, Tally, inputs, worth
 
 __all__ = ["Explained", "customers", "explain_rows", "training_rows"]
 
 CUSTOMER = "customer_id"
+_READ_AT_ONCE = 25_000
+"""Customers whose features are looked up at a time."""
+_SCORED_AT_ONCE = 5_000
 _INPUTS_AT_ONCE = 500_000
-"""Rows of the model's input that are held at a time: of a problem with candidates as many a customer as there are."""
+"""Customers, and rows of the model's input, that are scored at a time: of a problem with candidates, one row each."""
 
 
 class Explained(NamedTuple):
@@ -39,6 +44,17 @@ class Explained(NamedTuple):
     why: str
     """Why not WOODELF."""
     expected: float
+
+
+class Scores(NamedTuple):
+    """What the model was given for m rows and what it said."""
+
+    rows: NDArray[np.float32]
+    """[m, k]"""
+    raw: NDArray[np.float64]
+    answers: NDArray[np.float64]
+    best: list[str]
+    """The best candidate of each, where there are candidates."""
 
 
 def customers(
@@ -59,7 +75,7 @@ def customers(
 
     def blocks() -> Iterator[pl.DataFrame]:
         store = FeatureStore(settings)
-        for part in ids.to_frame().iter_slices(ROWS_AT_ONCE):
+        for part in ids.to_frame().iter_slices(_READ_AT_ONCE):
             spine = part.with_columns(pl.lit(run).cast(pl.Datetime("us", "UTC")).alias("as_of"))
             yield store.historical(spine, bundle.refs).rename(names).drop("as_of")
         store.close()
@@ -93,7 +109,7 @@ def explain_rows(
     bundle, text = load_bundle(folder), (folder / "model.txt").read_text(encoding="utf-8")
     tally, bulk, done = Tally(bundle.card), None, 0
     with _parquet(out) as write:
-        for part in (part for frame in blocks for part in _parts(frame, bundle)):
+        for part in _gathered(blocks):
             found = _computed(bundle, part)
             bulk = bulk or BulkShap(text, found.rows)
             values = bulk.values(found.rows)
@@ -106,26 +122,39 @@ def explain_rows(
     return Explained(tally.importance(), bulk.path, bulk.why, bulk.expected)
 
 
-def _parts(frame: pl.DataFrame, bundle: Bundle) -> Iterator[pl.DataFrame]:
+def _gathered(blocks: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows in blocks as large as WOODELF likes them."""
+    waiting: list[pl.DataFrame] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(each.height for each in waiting) >= ROWS_AT_ONCE:
+            yield from pl.concat(waiting).iter_slices(ROWS_AT_ONCE)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting)
+
+
+def _computed(bundle: Bundle, part: pl.DataFrame) -> Scores:
+    """Inputs and answers of every row: of a problem with candidates those of the best."""
     candidates = bundle.card.candidates.count if bundle.card.candidates else 1
-    return frame.iter_slices(max(1, min(ROWS_AT_ONCE, _INPUTS_AT_ONCE // candidates)))
-
-
-def _computed(bundle: Bundle, part: pl.DataFrame) -> Computed:
     values = part.drop(CUSTOMER, strict=False).fill_nan(None)
-    found = compute(bundle, [Known("fresh", row) for row in values.iter_rows(named=True)])
-    if found is None:  # load_bundle verified the model, and every row is `fresh`
-        raise AssertionError("nothing was computed")
-    return found
+    found = []
+    for some in values.iter_slices(max(1, min(_SCORED_AT_ONCE, _INPUTS_AT_ONCE // candidates))):
+        computed = compute(bundle, [Known("fresh", row) for row in some.iter_rows(named=True)])
+        if computed is not None:  # it never is: the bundle was verified, and every row is `fresh`
+            found.append(computed)
+    rows, raw, answers = (np.concatenate([getattr(each, name) for each in found]) for name in ("rows", "raw", "values"))
+    best = [candidate_label(bundle.card, which) for each in found for which in each.best if which is not None]
+    return Scores(rows, raw, answers, best)
 
 
 def _table(
-    bundle: Bundle, part: pl.DataFrame, found: Computed, values: np.ndarray[Any, Any], expected: float
+    bundle: Bundle, part: pl.DataFrame, found: Scores, values: np.ndarray[Any, Any], expected: float
 ) -> pl.DataFrame:
     columns: dict[str, Any] = {CUSTOMER: part[CUSTOMER]} if CUSTOMER in part.columns else {}
-    columns |= {"value": found.values, "raw": found.raw, "base": np.full(part.height, expected)}
+    columns |= {"value": found.answers, "raw": found.raw, "base": np.full(part.height, expected)}
     if bundle.card.candidates is not None:
-        columns["best"] = [candidate_label(bundle.card, each) for each in found.best if each is not None]
+        columns["best"] = found.best
     columns |= {each.name: values[:, i] for i, each in enumerate(inputs(bundle.card))}
     return pl.DataFrame(columns)
 
@@ -136,8 +165,6 @@ def _parquet(out: Path | None) -> Iterator[Callable[[pl.DataFrame], None]]:
     if out is None:
         yield lambda frame: None
         return
-    import pyarrow.parquet as pq  # noqa: PLC0415  a moment, and only where a file is written
-
     part, open_files = out.with_name(f".{out.name}.part"), list[Any]()
 
     def write(frame: pl.DataFrame) -> None:

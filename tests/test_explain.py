@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -16,12 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from cli.explain_rows import explain_rows
 from features.compute import all_views
-from features.kernel.card import Calibration, CandidateColumn, Candidates, Card, CardFeature
+from features.kernel.card import Calibration, CandidateColumn, Candidates, Card, CardFeature, column_name
+from features.kernel.errors import InvalidInput
 from features.kernel.seeds import generator
 from features.kernel.settings import quiet_libraries
 from features.refs import all_refs
-from serving.testing import simple_card
+from serving.bundles import load_bundle
+from serving.known import Known
+from serving.score import candidate_label, score
+from serving.testing import publish, simple_card
 from training.bulk_shap import AGREES, ROWS_AT_ONCE, BulkShap, blocks
 from training.families import families
 from training.importance import Tally, raw_unit, worth
@@ -223,20 +230,75 @@ def explain(loop: SmallLoop, *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, env=os.environ | loop.environment, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.parametrize("problem", ["propensity", "send_time"])
-def test_everyone_is_explained_into_a_file(loop: SmallLoop, tmp_path: Path, problem: str) -> None:
+def test_everyone_is_explained_into_a_file(loop: SmallLoop, tmp_path: Path) -> None:
     out = tmp_path / "shap.parquet"
-    done = explain(loop, problem, "--rows", "50", "--out", str(out), "--json")
+    done = explain(loop, "propensity", "--rows", "50", "--out", str(out), "--json")
     assert done.returncode == 0, done.stderr
     told, frame = json.loads(done.stdout), pl.read_parquet(out)
     assert told["rows_of"] == "customers" and told["importance"]["rows"] == frame.height == 50
-    assert frame["customer_id"].n_unique() == 50 and ("best" in frame.columns) == (problem == "send_time")
-    inputs = [each["name"] for each in told["importance"]["inputs"]]
+    assert frame["customer_id"].n_unique() == 50 and frame["value"].n_unique() > 10
+    agree(told["importance"], frame)
+
+
+def agree(importance: dict[str, Any], frame: pl.DataFrame) -> None:
+    """The file's rows add up, and are what importance was taken from."""
+    assert frame["value"].is_between(0, 1).all()
+    inputs = [each["name"] for each in importance["inputs"]]
     raw = frame["base"] + frame.select(inputs).sum_horizontal()
     np.testing.assert_allclose(raw.to_numpy(), frame["raw"].to_numpy(), atol=1e-4)
-    assert frame["value"].is_between(0, 1).all() and frame["value"].n_unique() > 10
-    strongest = told["importance"]["inputs"][0]
-    assert frame[strongest["name"]].abs().mean() == pytest.approx(strongest["shap"], rel=1e-5)
+    strongest = importance["inputs"][0]
+    assert np.abs(frame[strongest["name"]].to_numpy()).mean() == pytest.approx(strongest["shap"], rel=1e-5)
+
+
+def test_of_candidates_the_best_is_explained(tmp_path: Path) -> None:
+    names = ["v:a", "rate", "late"]
+    x = rows(2_000, "candidates", missing=0.0)[:, :3]
+    y = x @ np.array([0.5, 1.0, -0.5]) > 0
+    data = lgb.Dataset(x, y.astype(float), feature_name=[column_name(each) for each in names])
+    text = str(
+        lgb.train({"objective": "binary", "verbosity": -1, "num_leaves": 7}, data, 30).model_to_string()
+    ).encode()
+    columns = (
+        CandidateColumn(name="rate", refs=("v:r0", "v:r1", "v:r2")),
+        CandidateColumn(name="late", values=(0.0, 0.0, 5.0)),
+    )
+    told = simple_card(
+        "channel",
+        ["v:a"],
+        text,
+        kind="candidates",
+        candidates=Candidates(name="channel", count=3, columns=columns, labels=("email", "sms", "push")),
+    )
+    folder = publish(tmp_path, told, text)
+    drawn = generator("channels").normal(size=(70, 4)).astype(np.float32)
+    asked = pl.DataFrame(drawn, schema=["v:a", "v:r0", "v:r1", "v:r2"]).with_columns(
+        pl.Series("customer_id", [f"c{i}" for i in range(70)])
+    )
+    seen: list[int] = []
+    found = explain_rows(folder, asked.iter_slices(30), tmp_path / "shap.parquet", seen.append)
+    frame = pl.read_parquet(tmp_path / "shap.parquet")
+    known = [Known("fresh", row) for row in asked.drop("customer_id").iter_rows(named=True)]
+    served = score(load_bundle(folder), known)
+    assert frame["value"].to_list() == [each.value for each in served] and seen == [70]
+    assert frame["best"].to_list() == [candidate_label(told, each.best or 0) for each in served]
+    assert frame["best"].n_unique() > 1 and found.path == "woodelf"
+    agree(msgspec.to_builtins(found.importance), frame)
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    text = fit().model_to_string().encode()
+    refs = [f"Column_{i}" for i in range(WIDTH)]
+    folder = publish(tmp_path, simple_card("p", refs, text), text)
+
+    def interrupted() -> Iterator[pl.DataFrame]:
+        yield pl.DataFrame(rows(ROWS_AT_ONCE, "whole"), schema=refs)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        explain_rows(folder, interrupted(), tmp_path / "shap.parquet", lambda done: None)
+    assert [each.name for each in tmp_path.iterdir() if "shap" in each.name] == []
+    with pytest.raises(InvalidInput, match="no row to explain"):
+        explain_rows(folder, iter([]), None, lambda done: None)
 
 
 def test_explain_refuses_what_cannot_be_written(loop: SmallLoop, tmp_path: Path) -> None:
