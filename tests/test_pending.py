@@ -24,7 +24,7 @@ from features.kernel.settings import Settings, quiet_libraries
 from serving.bundles import Models
 from training import bundle, mlflow_client, pending, pipeline, promotion, track
 from training.plan import Plan
-from training.register import register
+from training.register import Trained, register
 from training.synthetic import draw
 
 quiet_libraries()
@@ -59,6 +59,20 @@ def away(home: Settings, port: int = 9) -> Settings:
     return replace(home, mlflow_uri=f"http://127.0.0.1:{port}")
 
 
+@pytest.fixture(scope="module")
+def trained_away(fitted: pipeline.Fitted, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
+    """A home in which a model was trained while MLflow's port was closed, and what came of it."""
+    folder = tmp_path_factory.mktemp("away")
+    return folder, register(fitted, away(Settings(home=folder)), silent)
+
+
+@pytest.fixture
+def trained(trained_away: tuple[Path, Trained], home: Settings) -> Trained:
+    """The same in the test's own home, where MLflow can be used again."""
+    shutil.copytree(trained_away[0], home.home, dirs_exist_ok=True)
+    return trained_away[1]
+
+
 def registered(home: Settings) -> dict[str, tuple[str, str]]:
     """By version, as MLflow's tables have it: its alias, and the folder of its run's files."""
     with sqlite3.connect(home.home / "mlflow.sqlite") as database:
@@ -78,9 +92,8 @@ def mute_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_closed_port_loses_nothing(fitted: pipeline.Fitted, home: Settings) -> None:
+def test_a_closed_port_loses_nothing(trained: Trained, home: Settings) -> None:
     """The model is published, judged and champion; what MLflow would have been told waits, and the message says so."""
-    trained = register(fitted, away(home), silent)
     assert trained.promoted and trained.run_id == "" and trained.card.run_id == ""
     assert "MLflow" in trained.unsent and "kairos models send" in trained.unsent and "127.0.0.1" in trained.unsent
     assert bundle.champion(home.models, "synthetic") == trained.card
@@ -130,8 +143,7 @@ def test_who_cannot_be_reached_is_not_waited_for(
     assert time.monotonic() - started < 10
 
 
-def test_what_was_kept_is_sent_once_however_often(fitted: pipeline.Fitted, home: Settings) -> None:
-    trained = register(fitted, away(home), silent)
+def test_what_was_kept_is_sent_once_however_often(trained: Trained, home: Settings) -> None:
     waiting = pending.kept(home)
     sent = [pending.send(each, home) for each in waiting]
     again = [pending.send(each, home) for each in waiting]
@@ -146,11 +158,8 @@ def test_what_was_kept_is_sent_once_however_often(fitted: pipeline.Fitted, home:
     assert run.info.end_time == run.info.start_time, "it was over when it was sent"
 
 
-def test_a_sending_that_fails_half_way_goes_on(
-    fitted: pipeline.Fitted, home: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sending_that_fails_half_way_goes_on(trained: Trained, home: Settings) -> None:
     """The disk of the artifacts is full until someone mends it: figures are there, no version is; then both, once."""
-    trained = register(fitted, away(home), silent)
     [kept, _] = pending.kept(home)
     (home.home / "artifacts").touch()  # a file where the folder should be
     for _ in range(2):
@@ -167,8 +176,8 @@ def test_a_sending_that_fails_half_way_goes_on(
         assert database.execute("SELECT count(*) FROM inputs").fetchone() == (3,)
 
 
-def test_damage_is_named_and_nothing_else_waits_for_it(fitted: pipeline.Fitted, home: Settings) -> None:
-    register(fitted, away(home), silent)
+@pytest.mark.usefixtures("trained")
+def test_damage_is_named_and_nothing_else_waits_for_it(home: Settings) -> None:
     [kept, aliases] = pending.kept(home)
     whole = (kept.folder / "record.json").read_bytes()
     (kept.folder / "record.json").write_bytes(whole[:-9])
@@ -216,9 +225,11 @@ class Snapshots:
 
 
 def test_killed_at_any_file_it_touches_no_model_is_there_by_half(
-    fitted: pipeline.Fitted, home: Settings, tmp_path_factory: pytest.TempPathFactory
+    fitted: pipeline.Fitted, trained: Trained, home: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    first = register(fitted, home, silent).card
+    first = trained.card
+    for each in pending.kept(home):
+        pending.send(each, home)
     with Snapshots(home.home, tmp_path_factory.mktemp("killed")) as killed:
         second = register(fitted, home, silent).card
     assert second.version != first.version and len(killed.taken) > 40
@@ -293,9 +304,9 @@ def test_ctrl_c_ends_the_run_as_killed_and_leaves_nothing(fitted: pipeline.Fitte
         assert database.execute("SELECT status FROM runs").fetchall() == [("KILLED",)]
 
 
-def test_what_was_never_published_is_not_sent(fitted: pipeline.Fitted, home: Settings) -> None:
+@pytest.mark.usefixtures("trained")
+def test_what_was_never_published_is_not_sent(home: Settings) -> None:
     """Killed between writing the record and the bundle: nothing stands for such a record."""
-    register(fitted, away(home), silent)
     [kept, _] = pending.kept(home)
     shutil.rmtree(home.models / "synthetic" / kept.version)
     assert pending.send(kept, home) is None and not kept.folder.exists() and registered(home) == {}
@@ -312,7 +323,7 @@ def test_two_trainings_of_one_problem_at_once(fitted: pipeline.Fitted, home: Set
         from features.kernel.settings import Settings
         from training import pipeline
         from training.plan import Plan
-        from training.register import register
+        from training.register import Trained, register
         from training.synthetic import draw
         fitted = pipeline.fit(draw(generator("pending"), 700).data, plan=Plan(trials=0))
         import mlflow
