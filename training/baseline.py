@@ -23,6 +23,8 @@ def describe(data: TrainingSet) -> str:
     """The baseline in words."""
     if data.problem.simple:
         return data.problem.simple.about
+    if data.problem.kind == "uplift":
+        return "the average effect for everybody"
     regression = "Tweedie" if data.problem.kind == "regression" else "logistic"
     return f"{regression} regression on {', '.join(data.problem.baseline)}"
 
@@ -31,7 +33,7 @@ def predict(data: TrainingSet) -> NDArray[np.float64]:
     """Probabilities [n] of the test split by the baseline fitted on the train split."""
     taken = [data.inputs.index(name) for name in data.problem.baseline]
     model = make_pipeline(columns(data, taken), LogisticRegression(max_iter=1000))
-    model.fit(data.train.x[:, taken], data.train.y)
+    model.fit(data.train.x[:, taken], data.train.y, logisticregression__sample_weight=data.train.weight)
     return np.asarray(model.predict_proba(data.test.x[:, taken])[:, 1], dtype=np.float64)
 
 
