@@ -12,6 +12,8 @@ __all__ = ["effect", "sentence", "shown"]
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _ONE = re.compile(r"(?<![\d.,])1 ((?:push |text )?)(people|[a-z-]+?s)\b")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_MONEY = ("currency", "money")
+"""Units of amounts in whatever currency the events carry."""
 
 
 def sentence(ref: str, phrase: str, absent: str, unit: str, value: Value) -> str:
@@ -33,8 +35,9 @@ def sentence(ref: str, phrase: str, absent: str, unit: str, value: Value) -> str
         return absent or f"{name} is not known"
     if not phrase:
         return f"{name} is {shown(value, unit)}"
-    text = phrase.replace("{value}", shown(value, unit))
-    return _ONE.sub(_singular, text) if value == 1 and unit != "ratio" else text
+    number = shown(value, unit)
+    text = phrase.replace("{value}", number)
+    return _ONE.sub(_singular, text) if number == "1" and unit != "ratio" else text
 
 
 def _singular(found: re.Match[str]) -> str:
@@ -49,6 +52,8 @@ def shown(value: float | str, unit: str = "") -> str:
     ['3', '0', '0.26', '17.6', '678', '12,346', 'DE']
     >>> shown(0.256, "share"), shown(49.9, "currency"), shown(1.0, "yes = 1"), shown(0.0, "weekday")
     ('26 %', '49.90', 'yes', 'Monday')
+    >>> shown(6.75, "days"), shown(0.34, "days")
+    ('7', '0.3')
     """
     if isinstance(value, str):
         return value
@@ -58,8 +63,10 @@ def shown(value: float | str, unit: str = "") -> str:
         return _WEEKDAYS[int(value)]
     if unit == "share":
         return f"{100 * value:.{0 if abs(value) >= 0.1 else 1}f}".removesuffix(".0") + " %"
-    if unit == "currency" and abs(value) < 100 and value != round(value):
+    if unit in _MONEY and abs(value) < 100 and value != round(value):
         return f"{value:.2f}"
+    if unit == "days":
+        return _rounded(round(value, 0 if abs(value) >= 1 else 1))
     return _rounded(value)
 
 
@@ -89,15 +96,15 @@ def _points(worth: float) -> str:
 
 
 def _amount(worth: float, unit: str) -> str:
-    """An amount; of money in cents below a thousand.
+    """An amount; of money with cents, below a thousand, and without a name where its currency is not known.
 
-    >>> _amount(12.4, "EUR"), _amount(-1234.5, "EUR"), _amount(-0.96, "days"), _amount(1.0, "days")
-    ('+12.40 EUR', '−1,234 EUR', '−0.96 days', '+1 day')
+    >>> _amount(12.4, "EUR"), _amount(-1234.5, "EUR"), _amount(-0.96, "days"), _amount(1.0, "days"), _amount(3, "money")
+    ('+12.40 EUR', '−1,234 EUR', '−0.96 days', '+1 day', '+3.00')
     """
     size = abs(worth)
-    cents = _CURRENCY.fullmatch(unit) is not None and size < 1_000
-    number = f"{size:.2f}" if cents else _rounded(size)
-    named = unit[:-1] if number == "1" and unit.endswith("s") else unit
+    money = unit in _MONEY or _CURRENCY.fullmatch(unit) is not None
+    number = f"{size:.2f}" if money and size < 1_000 else _rounded(size)
+    named = "" if unit in _MONEY else unit[:-1] if number == "1" and unit.endswith("s") else unit
     return f"{_sign(worth, number)} {named}".rstrip()
 
 

@@ -53,7 +53,7 @@ _FEATURES = (
     Feature("open_rate", "share", "opens {value} of what is sent at this hour", length=HOURS),
     Feature("click_rate", "share", "clicks in {value} of what is sent at this hour", length=HOURS),
     Feature("best_open_rate", "share", "opens {value} of what is sent at the best hour"),
-    Feature("sends_365d", "messages", "was sent {value} e-mails and push messages in 365 days"),
+    Feature("sends_365d", "messages", "was sent {value} messages by e-mail or push in 365 days"),
 )
 _TYPE, _AS_OF = pl.col("type"), pl.col("as_of")
 _ANSWERS = {"open": "opened_from", "click": "clicked_from"}

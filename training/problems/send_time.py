@@ -131,8 +131,8 @@ problem = Problem(
             CandidateColumn(
                 name="day_of_week",
                 values=tuple(float(hour // 24) for hour in range(HOURS)),
-                unit="day",
-                phrase="sent on day {value} of the week (Monday is 0)",
+                unit="weekday",
+                phrase="sent on a {value}",
             ),
             CandidateColumn(
                 name="affinity",
