@@ -47,6 +47,57 @@ def test_a_weight_is_a_repetition(seed: int) -> None:
     assert Sorted(y, p).figures(w.astype(float)) == pytest.approx(Sorted(np.repeat(y, w), np.repeat(p, w)).figures())
 
 
+@given(st.integers(0, 10_000), st.integers(20, 300), st.sampled_from([3, 7, 1000]))
+def test_reliability_less_resolution_plus_uncertainty_is_the_brier_score(seed: int, n: int, levels: int) -> None:
+    """Exactly, with ties, under any weights; and with no more answers than bins the parts are Murphy's own."""
+    rng = generator("murphy", seed)
+    p = (rng.integers(0, levels, n) + 0.5) / levels
+    y, w = (rng.random(n) < p).astype(float), rng.integers(0, 3, n).astype(float)
+    if not 0 < w @ y < w.sum():
+        return
+    found = Sorted(y, p).figures(w)
+    parts = found["brier_reliability"] - found["brier_resolution"] + found["brier_uncertainty"]
+    assert parts == pytest.approx(float(brier_score_loss(y, p, sample_weight=w)))
+    assert found["brier_reliability"] >= 0 and 0 <= found["brier_uncertainty"] <= 0.25
+
+
+def test_the_parts_of_a_brier_score_by_hand() -> None:
+    """Two answers, each right once in its five bins: Murphy's sums over distinct answers."""
+    p = np.repeat([0.2, 0.8], 50)
+    y = np.r_[np.repeat([0.0, 1], [30, 20]), np.repeat([0.0, 1], [10, 40])]
+    found = Sorted(np.r_[y], p).figures()
+    reliability = (50 * (0.2 - 0.4) ** 2 + 50 * (0.8 - 0.8) ** 2) / 100
+    resolution = (50 * (0.4 - 0.6) ** 2 + 50 * (0.8 - 0.6) ** 2) / 100
+    assert found["brier_reliability"] == pytest.approx(reliability)
+    assert found["brier_resolution"] == pytest.approx(resolution)
+    assert found["brier_uncertainty"] == pytest.approx(0.24)
+
+
+def test_a_wrong_answer_loses_reliability_and_a_blunt_one_resolution() -> None:
+    y, p, _ = people(generator("parts"), 4000, 1)
+    right = Sorted(y, p).figures()
+    odds = np.exp(np.log(p / (1 - p)) + 1)
+    off, blunt = Sorted(y, odds / (1 + odds)).figures(), Sorted(y, np.full(len(p), y.mean())).figures()
+    assert off["brier_reliability"] > 5 * right["brier_reliability"]
+    assert off["brier_resolution"] == pytest.approx(right["brier_resolution"], rel=0.1)
+    assert blunt["brier_resolution"] == pytest.approx(0, abs=1e-12)
+    assert blunt["brier_reliability"] == pytest.approx(0, abs=1e-12)
+
+
+def test_row_weights_count_in_every_figure_and_interval() -> None:
+    """A weight of three is the row three times, of the same person."""
+    y, p, person = people(generator("weighted"), 120, 3)
+    w = generator("w").integers(1, 4, len(y))
+    once = evaluate(split(y, person, w.astype(float)), p, 1 - p, generator("draws"), draws=40)
+    thrice = evaluate(
+        split(np.repeat(y, w), np.repeat(person, w)), np.repeat(p, w), np.repeat(1 - p, w), generator("draws"), draws=40
+    )
+    for ours, theirs in zip((*once.metrics, once.gain), (*thrice.metrics, thrice.gain), strict=True):
+        assert (ours.value, ours.low, ours.high) == pytest.approx((theirs.value, theirs.low, theirs.high))
+    assert once.mean == pytest.approx(thrice.mean)
+    assert once.tables["deciles"][0]["lift_low"] == pytest.approx(thrice.tables["deciles"][0]["lift_low"])
+
+
 def test_lift_and_calibration_error_by_hand() -> None:
     """Ten bins of two rows; the best tenth holds both positives of five: 2/2 over 5/20."""
     p = np.repeat(np.arange(10) / 10 + 0.05, 2)
