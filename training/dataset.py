@@ -17,6 +17,7 @@ from features.kernel.card import Candidates, CardFeature, Cutoffs, column_name
 from features.kernel.errors import NotEnoughData
 from features.refs import expand, resolve
 from training import cutoffs as label_cutoffs
+from training.currency import in_currency
 from training.families import families
 from training.groups import grouped
 from training.labelled import INSTANT, labelled
@@ -54,7 +55,7 @@ def build(problem: Problem, events: pl.DataFrame, store: Historical, cutoffs: Cu
     _require_types(problem, events)
     until = observed_until(events)
     label_cutoffs.check(cutoffs, problem.horizon, until)
-    limits = _limits(problem, events, cutoffs)
+    limits, problem = _limits(problem, events, cutoffs), in_currency(problem, events)
     rows = pl.concat(labelled(problem, events, getattr(cutoffs, split), split) for split in _SPLITS)
     people = rows.select(_KEYS).unique(maintain_order=True)
     place = rows.select(_KEYS).join(people.with_row_index("place"), on=_KEYS, how="left", maintain_order="left")

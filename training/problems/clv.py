@@ -14,6 +14,7 @@ import polars as pl
 from features.frames import cents
 from features.kernel.card import Cutoffs
 from training import buy_till_you_die
+from training.currency import MONEY, currencies
 from training.labels import before, within
 from training.problem import Problem
 
@@ -32,14 +33,12 @@ def _label(events: pl.DataFrame, population: pl.DataFrame, cutoff: datetime, hor
 
 
 def _caution(events: pl.DataFrame, cutoffs: Cutoffs) -> tuple[str, ...]:
-    money = events.filter(pl.col("type").is_in(["order", "refund"]))
-    currencies = sorted(money.get_column("currency").drop_nulls().unique().to_list())
-    unpriced = int(money.get_column("amount").is_null().sum())
-    said = []
-    if len(currencies) > 1:
-        said.append(f"amounts in {', '.join(currencies)} are added up as they are, without an exchange rate")
+    paid = events.filter(pl.col("type").is_in(["order", "refund"])).get_column("amount")
+    found, unpriced, said = currencies(events), paid.null_count(), []
+    if len(found) > 1:
+        said.append(f"Amounts in {', '.join(found)} are added up as they are, without an exchange rate.")
     if unpriced:
-        said.append(f"{unpriced} of {len(money)} orders and refunds carry no amount and count as 0")
+        said.append(f"{unpriced} of {len(paid)} orders and refunds carry no amount and count as 0.")
     return tuple(said)
 
 
@@ -55,7 +54,7 @@ problem = Problem(
     simple=buy_till_you_die.revenue,
     needs=("order",),
     kind="regression",
-    unit="money",
+    unit=MONEY,
     caution=_caution,
     # what is known of directions keeps the trees from learning a few large customers by heart
     monotone={
