@@ -5,6 +5,8 @@ tune → calibrate → evaluate → judge → register → explain → promote �
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +14,14 @@ from numpy.typing import NDArray
 from features.kernel import clock
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings
-from training import calibrate, cards, tune
+from training import calibrate, cards, small, tune
 from training.booster import Model, Trainer
 from training.evaluation import tables
 from training.evaluation.judged import Judged
 from training.fitted import Fitted, Progress, Trial
 from training.gate import Evidence
 from training.gates import judge
-from training.kind import Unseen
+from training.kind import Kind, Unseen
 from training.kinds import kind_of
 from training.plan import Plan
 from training.register import Trained, register
@@ -51,20 +53,19 @@ def fit(
 
     Raises:
         NotEnoughData: there is too little to learn from; names the split and its counts.
+        KeyboardInterrupt: passed on; nothing is registered, and with `Plan.storage` tuning goes on where it was.
     """
     kind = kind_of(data.problem)
     kind.check(data)
     name = data.problem.name
-    learning = kind.learning(data)
-    trainer = Trainer(learning, kind.objective, kind.defaults)
     tried: list[Trial] = []
-    model = tune.search(trainer, plan, lambda share: progress("tune", 0.6 * share), tried)
+    model, unseen = _learn(kind, data, plan, lambda share: progress("tune", 0.6 * share), tried)
     progress("calibrate", 0.6)
-    unseen = _unseen(learning, trainer.out_of_fold(model), model)
     calibration = kind.calibrate(unseen)
     interval = kind.interval(calibration, unseen)
     progress("evaluate", 0.75)
-    answers, simple = calibrate.apply(calibration, model.raw(data.test.x)), kind.baseline(data)
+    answers = calibrate.apply(calibration, model.raw(data.test.x))
+    simple = kind.baseline(data) if model.learner == "trees" else small.base_rate(data)
     evaluation = kind.evaluate(data, answers, simple, generator("bootstrap", name))
     chosen_on = calibrate.apply(calibration, model.raw(data.validation.x))
     judged = Judged(data, kind, evaluation.metric(evaluation.gain.name), answers, simple, chosen_on, interval)
@@ -73,7 +74,22 @@ def fit(
     findings = judge(Evidence(data, model, calibration, evaluation, settings))
     card = cards.write(data, model, calibration, evaluation, findings, clock.now())
     card = msgspec.structs.replace(card, interval=interval, link=kind.link)
+    card = card if model.learner == "trees" else small.said(card, data)
     return Fitted(data, model, calibration, evaluation, answers, simple, findings, card, tuple(tried))
+
+
+def _learn(
+    kind: Kind, data: TrainingSet, plan: Plan, progress: Callable[[float], None], tried: list[Trial]
+) -> tuple[Model, Unseen]:
+    """The model that the data are enough for, and how it answers for people it was not fitted on."""
+    learning = kind.learning(data)
+    if kind.learner(data) == "logistic":
+        few = small.Logistic(learning)
+        model = few.fit()
+        return model, _unseen(learning, few.out_of_fold(model), model)
+    trainer = Trainer(learning, kind.objective, kind.defaults)
+    model = tune.search(trainer, plan, progress, tried)
+    return model, _unseen(learning, trainer.out_of_fold(model), model)
 
 
 def _unseen(learning: TrainingSet, out_of_fold: Floats, model: Model) -> Unseen:

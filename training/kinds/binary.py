@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel.card import Calibration, Interval
-from features.kernel.errors import NotEnoughData
-from training import baseline, calibrate, confidence
+from training import baseline, calibrate, confidence, small
 from training.evaluation import binary
 from training.evaluation.figures import Sorted
 from training.evaluation.result import Evaluation
@@ -19,22 +18,6 @@ from training.trainingset import Split, TrainingSet
 __all__ = ["kind"]
 
 Floats = NDArray[np.float64]
-
-LEAST_FITTED, LEAST_LATER = 40, 15
-"""Least rows of the rarer class in the train split, and in validation and test each."""
-
-
-def _check(data: TrainingSet) -> None:
-    for name, split in data.splits.items():
-        positives = int(split.y.sum())
-        negatives = len(split) - positives
-        least = LEAST_FITTED if name == "train" else LEAST_LATER
-        if min(positives, negatives) < least:
-            raise NotEnoughData(
-                f"the {name} split holds {positives} positive and {negatives} negative rows, and needs {least} of each",
-                field=data.problem.name,
-                remedy="import more history or more people",
-            )
 
 
 def _calibrate(unseen: Unseen) -> Calibration:
@@ -60,7 +43,8 @@ kind = Kind(
     objective={"objective": "binary", "metric": "binary_logloss"},
     link="logit",
     metric="auc",
-    check=_check,
+    check=small.check,
+    learner=small.learner,
     learning=lambda data: data,
     baseline=baseline.predict,
     calibrate=_calibrate,
