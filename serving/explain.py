@@ -130,12 +130,15 @@ def _text(card: Card, words: str, points: float) -> str:
 
 def _group(card: Card, name: str, family: list[Reason], candidate: int | None) -> ReasonGroup:
     """A family in the words of its strongest member that pulls the way the family does."""
+    of_candidate = card.candidates is not None and name == card.candidates.name
+    if len(family) == 1 and not of_candidate:
+        return ReasonGroup(name, family[0].contribution, family[0].points, family[0].text, (family[0],))
     members = tuple(sorted(family, key=_strength))
     contribution, points = sum(each.contribution for each in members), sum(each.points for each in members)
     words = next((each for each in members if each.contribution * contribution > 0), members[0]).words
-    if card.candidates is not None and name == card.candidates.name and candidate is not None:
+    if of_candidate and candidate is not None:
         words = f"{name} {candidate_label(card, candidate)}"
-    elif len(members) > 1:
+    else:
         words += f", and {len(members) - 1} like it"
     return ReasonGroup(name, contribution, points, _text(card, words, points), members)
 

@@ -110,6 +110,6 @@ def _amount(worth: float, unit: str) -> str:
 
 def _sign(worth: float, number: str) -> str:
     """The number with its sign; none before a nought."""
-    if not float(number.replace(",", "")):
+    if not number.strip("0.,"):
         return "0"
     return f"{'+' if worth > 0 else '−'}{number}"
