@@ -212,7 +212,21 @@ def test_an_allowed_column_is_kept_on_the_record(tmp_path: Path) -> None:
 def test_a_table_of_ids_alone_has_nothing_to_learn_from_but_can_be_allowed(tmp_path: Path) -> None:
     codes = [f"code {i:05}" for i in range(300)]
     assert "code" not in made(tmp_path, table(code=codes)).data.columns
-    assert "code" in made(tmp_path, table(code=codes), allow=("code",)).data.columns
+    data = made(tmp_path, table(code=codes), allow=("code",)).data
+    assert "code" in data.columns
+    assert [(each.kept, each.allowed) for each in data.refused if each.code == "identifier"] == [(True, True)]
+
+
+def test_a_date_after_the_rows_own_time_is_refused_and_one_before_is_an_input(tmp_path: Path) -> None:
+    months = [1 + i % 12 for i in range(300)]
+    frame = table(
+        asked=[f"2024-{month:02}-10" for month in months],
+        signed=[f"2024-{month:02}-{25 if i % 3 else 5:02}" for i, month in enumerate(months)],
+        joined=[f"2023-{month:02}-{1 + i % 28:02}" for i, month in enumerate(months)],
+    )
+    data = made(tmp_path, frame, time="asked").data
+    assert {each.column: each.code for each in data.refused if not each.kept} == {"signed": "recorded_after"}
+    assert data.columns == ["x", "z", "joined_days_ago"]
 
 
 # -- few rows ----------------------------------------------------------------------------------------------------------

@@ -69,7 +69,8 @@ def build(asked: Asked, progress: Progress = _silent) -> Built:
     rows = used(source, target, asked)
     columns, refused = _columns(source.frame, rows, asked, progress)
     placed = _placed(rows, asked)
-    spoken = _guarded(columns, rows, placed, asked, progress)
+    told = {(each.column, each.code) for each in refused}
+    spoken = [each for each in _guarded(columns, rows, placed, asked, progress) if (each.column, each.code) not in told]
     gone = {each.column for each in spoken if not each.kept}
     left = {name: column for name, column in columns.items() if name not in gone}
     if not left:
