@@ -19,7 +19,19 @@ PACKAGES = ("features", "training", "decisioning", "serving", "cli", "benchmarks
 SOURCES = [*sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")), ROOT / "kairos.py"]
 
 MOST_LINES, MEDIAN_LINES, MOST_LINES_OF_A_FUNCTION, MOST_ARGUMENTS = 400, 150, 40, 7
-HEAVY = ("feast", "mlflow", "lightgbm", "shap", "woodelf", "evidently", "optuna", "matplotlib", "pandas", "polars")
+HEAVY = (
+    "feast",
+    "mlflow",
+    "lightgbm",
+    "shap",
+    "woodelf",
+    "fairlearn",
+    "evidently",
+    "optuna",
+    "matplotlib",
+    "pandas",
+    "polars",
+)
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from features.kernel.card import Metric
 from training.evaluation import deciles, reliability
 from training.evaluation.bootstrap import DRAWS, metric, weights
 from training.evaluation.figures import HIGHER_IS_BETTER, Sorted, figures
@@ -47,35 +48,41 @@ def evaluate(
         judged: the figure whose gain over the baseline is judged: a key of `figures.HIGHER_IS_BETTER`.
     """
     ours, theirs = (Sorted(test.y, each, test.weight) for each in (model, baseline))
-    better = 1.0 if HIGHER_IS_BETTER[judged] else -1.0
-
-    def draw(drawn: Floats | None) -> _Draw:
-        sums = ours.sums(drawn)
-        mine, simple = figures(sums), theirs.figures(drawn, (judged,))
-        return _Draw(mine, better * (mine[judged] - simple[judged]), sums.bins().observed)
-
-    found, drawn = draw(None), [draw(each) for each in weights(test.person, rng, draws)]
-    simple, bins, observed = theirs.figures(), ours.bins(), [each.observed for each in drawn]
+    drawn = [_draw(ours, theirs, judged, each) for each in weights(test.person, rng, draws)]
+    found, bins, simple = _draw(ours, theirs, judged, None), ours.bins(), theirs.bins()
+    observed = [each.observed for each in drawn]
     return Evaluation(
-        metrics=tuple(
-            metric(
-                name,
-                value,
-                [each.figures[name] for each in drawn],
-                simple[name],
-                higher_is_better=HIGHER_IS_BETTER[name],
-            )
-            for name, value in found.figures.items()
-        ),
+        metrics=_metrics(found, drawn, theirs.figures()),
         gain=metric(judged, found.gain, [each.gain for each in drawn]),
         bins=bins,
-        baseline_bins=theirs.bins(),
+        baseline_bins=simple,
         mean=float(np.average(test.y, weights=test.weight)),
         rows=len(test),
         people=len(np.unique(test.person)),
         positives=int(test.y.sum()),
         tables={
-            "deciles": deciles.table(bins, observed, theirs.bins().observed),
+            "deciles": deciles.table(bins, observed, simple.observed),
             "reliability": reliability.rows(bins, observed, len(test)),
         },
+    )
+
+
+def _draw(ours: Sorted, theirs: Sorted, judged: str, drawn: Floats | None) -> _Draw:
+    """Figures of the model, what it gains, and the observed rates of its bins, under the row weights of a draw."""
+    sums = ours.sums(drawn)
+    mine, simple = figures(sums), theirs.figures(drawn, (judged,))
+    better = 1.0 if HIGHER_IS_BETTER[judged] else -1.0
+    return _Draw(mine, better * (mine[judged] - simple[judged]), sums.bins().observed)
+
+
+def _metrics(found: _Draw, drawn: list[_Draw], simple: dict[str, float]) -> tuple[Metric, ...]:
+    return tuple(
+        metric(
+            name,
+            value,
+            [each.figures[name] for each in drawn],
+            simple[name],
+            higher_is_better=HIGHER_IS_BETTER[name],
+        )
+        for name, value in found.figures.items()
     )
