@@ -39,7 +39,8 @@ class Evaluation:
     positives: int
     """Rows with a yes; of a regression those with an amount above 0."""
     tables: dict[str, Rows] = field(default_factory=dict)
-    """What is too long for a figure: `deciles`, `reliability`, `over_time`, `groups`, `profit`, `qini`."""
+    """What is too long for a figure: `deciles`, `reliability`, `over_time`, `by_segment`, `groups`, `profit`, `slots`,
+    `hits`, of effects `qini`; one that does not apply is absent. `evaluation.json` of the run holds them."""
 
     @property
     def largest_error(self) -> float:
