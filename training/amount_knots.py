@@ -68,7 +68,11 @@ def _plain(unseen: Unseen, curve: Curve, span: Floats) -> Knots:
 
 
 def _isotonic(unseen: Unseen, curve: Curve) -> Knots:
-    """Steps of the isotonic fit joined through their centres; beyond the outer ones it goes on as the plain curve."""
+    """Steps of the isotonic fit joined through their centres; beyond the outer ones it is as steep as the plain curve.
+
+    Joined along the curve's own scale, a logarithm: a straight line in money would lie far above it in the long upper
+    end, and right totals would then be paid for by all others.
+    """
     order = np.argsort(unseen.raw, kind="stable")
     parts = np.array_split(order, max(2, min(_MOST_BINS, len(order) // _BIN_ROWS)))
     weight = np.array([unseen.weight[each].sum() for each in parts])
@@ -80,18 +84,19 @@ def _isotonic(unseen: Unseen, curve: Curve) -> Knots:
     value = level[np.flatnonzero(np.r_[True, np.diff(step) > 0])]
     knots = np.bincount(step, weights=weight * centre) / np.bincount(step, weights=weight)
     ends = np.array([unseen.raw.min() - _MARGIN, unseen.raw.max() + _MARGIN])
-    _, slope = curve.line(unseen)
-    beyond = curve.amount(curve.score(value[[0, -1]]) + slope * (ends - knots[[0, -1]]))
-    return np.r_[ends[0], knots, ends[1]], np.r_[beyond[0], value, beyond[1]]
+    score, (_, slope) = curve.score(value), curve.line(unseen)
+    beyond = score[[0, -1]] + slope * (ends - knots[[0, -1]])
+    coarse, scores = np.r_[ends[0], knots, ends[1]], np.r_[beyond[0], score, beyond[1]]
+    raw = np.unique(np.r_[coarse, np.linspace(ends[0], ends[1], _KNOTS)])
+    return raw, curve.amount(np.interp(raw, coarse, scores))
 
 
 def _below(raw: Floats, value: Floats, top: float) -> Knots:
     """The same line cut off where it reaches the top."""
-    if value[-1] <= top:
+    if value[-1] < top:
         return raw, value
-    over = int(np.argmax(value > top))
+    over = int(np.argmax(value >= top))
     if over == 0:
         return np.r_[raw[0] - _MARGIN, raw[0]], np.r_[top * (1 - _TINY), top]
-    crossing = float(np.interp(top, value, raw))
-    under = value[:over] < top
-    return np.r_[raw[:over][under], crossing], np.r_[value[:over][under], top]
+    crossing = np.interp(top, value[: over + 1], raw[: over + 1])
+    return np.r_[raw[:over], crossing], np.r_[value[:over], top]

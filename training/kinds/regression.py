@@ -117,6 +117,6 @@ kind = Kind(
     interval=amount_bounds.fit,
     evaluate=_evaluate,
     score=_score,
-    defaults={"learning_rate": 0.03, "num_leaves": 16, "feature_fraction": 0.3},
+    defaults={"learning_rate": 0.03, "num_leaves": 16},
     of=_of,
 )
