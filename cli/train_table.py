@@ -33,7 +33,7 @@ def _tell(built: Built) -> None:
     if built.data.refused:
         rows = [(each.column, _fate(each), each.reason) for each in _by_fate(built.data.refused)]
         console.table("Columns", ("column", "", "why"), rows)
-    console.out.print(f"Inputs: {', '.join(each.ref for each in built.data.features)}.", markup=False)
+    console.out.print(f"Inputs: {'; '.join(each.ref for each in built.data.features)}.", markup=False)
 
 
 def _by_fate(refused: tuple[Refused, ...]) -> list[Refused]:
