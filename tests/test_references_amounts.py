@@ -57,5 +57,7 @@ def test_people_of_a_fold_are_answered_by_a_model_of_others(discs: pl.DataFrame)
     ranked = np.argsort(judged.answers)
     assert judged.rows.y[ranked[-300:]].mean() > 2.5 * judged.rows.y.mean()
     assert judged.answers.mean() == pytest.approx(judged.rows.y.mean(), rel=0.1)
+    middle = cdnow.medians(labelled(cdnow.counting(), events, [cdnow.CUTOFF]), folds=3)
+    assert sorted(middle) == people.to_list() and np.median(list(middle.values())) < 0.1
     parts = pl.Series(["train", "validation", "test", None] * len(rows))[: len(rows)]
     assert sum(map(len, training_set(problem, rows, parts).splits.values())) == int(parts.is_not_null().sum())

@@ -36,7 +36,7 @@ from training.labels import within
 from training.problem import Problem
 from training.problems import all_problems
 
-__all__ = ["History", "histories", "reference", "sample"]
+__all__ = ["History", "counting", "histories", "medians", "reference", "sample"]
 
 Floats = NDArray[np.float64]
 
@@ -88,7 +88,8 @@ def _orders(events: pl.DataFrame, population: pl.DataFrame, cutoff: datetime, ho
     return found.with_columns(pl.col("label").fill_null(0))
 
 
-def _counting() -> Problem:
+def counting() -> Problem:
+    """How many orders in 39 weeks; a regression beside BG/NBD."""
     return replace(
         all_problems()["clv"],
         name="cdnow_orders",
@@ -107,14 +108,14 @@ def _run(folder: Path, progress: Progress) -> list[Claim]:
     cohort = histories(events.filter(pl.col("customer_id").is_in(sorted(chosen))))
     model = bgnbd.fit(cohort.known)
     progress("orders of each", 0.1)
-    rows = labelled(_counting(), events, [CUTOFF])
-    counted = in_folds(_counting(), rows, lambda share: progress("orders of each", 0.1 + 0.4 * share))
+    rows = labelled(counting(), events, [CUTOFF])
+    counted = in_folds(counting(), rows, lambda share: progress("orders of each", 0.1 + 0.4 * share))
     progress("medians", 0.5)
-    medians = _medians(rows)
+    middle = medians(rows)
     buys = replace(all_problems()["propensity"], name="cdnow_buys", horizon=WINDOW, features=("orders:*",))
     yes = labelled(buys, events, [CUTOFF])
     judged = in_folds(buys, yes, lambda share: progress("who orders again", 0.6 + 0.4 * share))
-    return [*_published(cohort, model), *_counts(cohort, model, counted, medians), *_buyers(events, judged)]
+    return [*_published(cohort, model), *_counts(cohort, model, counted, middle), *_buyers(events, judged)]
 
 
 def _published(cohort: Cohort, model: BGNBD) -> list[Claim]:
@@ -132,9 +133,9 @@ def _published(cohort: Cohort, model: BGNBD) -> list[Claim]:
     ]
 
 
-def _counts(cohort: Cohort, model: BGNBD, counted: Judged, medians: dict[str, float]) -> list[Claim]:
+def _counts(cohort: Cohort, model: BGNBD, counted: Judged, middle: dict[str, float]) -> list[Claim]:
     answers = dict(zip(counted.rows.person.tolist(), counted.answers.tolist(), strict=True))
-    mean, median = (np.array([each[one] for one in cohort.ids]) for each in (answers, medians))
+    mean, median = (np.array([each[one] for one in cohort.ids]) for each in (answers, middle))
     y, peer = cohort.later, model.expected(cohort.known, 39.0)
 
     def errors(weights: Floats | None) -> Floats:
@@ -177,13 +178,14 @@ def _counts(cohort: Cohort, model: BGNBD, counted: Judged, medians: dict[str, fl
     ]
 
 
-def _medians(rows: pl.DataFrame, folds: int = 5) -> dict[str, float]:
+def medians(rows: pl.DataFrame, folds: int = 5) -> dict[str, float]:
     """What trees fitted to the absolute error say of each customer, fitted on others; they stop early on yet others."""
+    problem = replace(counting(), monotone={})  # LightGBM has no directions for an absolute error
     fold = pl.Series([int(folds * uniform("cohort", each)) for each in rows["customer_id"].to_list()])
     found: dict[str, float] = {}
     for held_out in range(folds):
         names = {held_out: "test", (held_out + 1) % folds: "validation"}
-        data = training_set(_counting(), rows, fold.replace_strict(names, default="train", return_dtype=pl.String))
+        data = training_set(problem, rows, fold.replace_strict(names, default="train", return_dtype=pl.String))
         trainer = Trainer(data, {"objective": "regression_l1", "metric": "l1"})
         answers = trainer.fit(trainer.defaults).raw(data.test.x)
         found |= dict(zip(data.test.person.tolist(), answers.tolist(), strict=True))

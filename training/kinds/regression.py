@@ -101,7 +101,6 @@ def _of(problem: Problem) -> Kind:
         learning=learning,
         calibrate=calibrate,
         interval=interval,
-        defaults={},
     )
 
 
@@ -117,6 +116,5 @@ kind = Kind(
     interval=amount_bounds.fit,
     evaluate=_evaluate,
     score=_score,
-    defaults={"learning_rate": 0.03, "num_leaves": 16},
     of=_of,
 )
