@@ -152,14 +152,26 @@ def test_for_calibrated_answers_it_lies_near_the_break_even_and_the_truth_earns_
     assert profit.break_even((1.0, 3.0)) == 0.25
 
 
+def test_the_threshold_has_an_interval_that_more_rows_make_narrower(made: Synthetic) -> None:
+    widths = []
+    for people_count in (100, 1600):
+        split, p = people(generator("narrow"), people_count, 2)
+        data = dataclasses.replace(made.data, validation=split)
+        (_, best), _ = profit.judge(judged(data, made.truth, validation=p), (1.0, 3.0), generator("draws"))
+        assert best.low <= best.value <= best.high and best.low <= 0.25 <= best.high
+        widths.append(best.high - best.low)
+    assert widths[1] < widths[0]
+
+
 def test_profit_is_judged_on_the_test_split_at_the_threshold_of_the_validation_split(made: Synthetic) -> None:
     """Chosen where answers are twice as high, the threshold is too high for the test split, and the profit tells."""
     costs, validation = (1.0, 4.0), np.clip(2 * made.data.validation.y * 0.4 + 0.1, 0, 0.99)
     given = judged(made.data, made.truth, validation=validation)
-    metric, rows = profit.judge(given, costs, generator("draws"))
+    (metric, best), rows = profit.judge(given, costs, generator("draws"))
     chosen = [each for each in rows if each["chosen"]]
     assert len(chosen) == 1 and chosen[0]["threshold"] == profit.threshold(made.data.validation, validation, costs)
     at, y = made.truth >= chosen[0]["threshold"], made.data.test.y
+    assert (best.name, best.value) == ("best_threshold", chosen[0]["threshold"])
     assert metric.value == pytest.approx(1000 * (4 * y[at].sum() - (1 - y[at]).sum()) / len(y))
     assert chosen[0]["contacted"] == pytest.approx(at.mean()) and metric.low < metric.value < metric.high
     assert metric.value < max(each["profit"] for each in rows)
@@ -187,7 +199,7 @@ def test_intervals_of_profit_cover_the_truth() -> None:
         data = dataclasses.replace(whole, test=split, validation=dataclasses.replace(split, y=(p >= 0.3).astype(float)))
         fixed = np.where(p >= 0.3, 0.3, 0.1)
         given = Judged(data, kind_of(data.problem), AUC, fixed, fixed, fixed)
-        metric, _ = profit.judge(given, costs, rng)
+        (metric, _), _ = profit.judge(given, costs, rng)
         held += metric.low <= truth <= metric.high
     assert 89 <= held <= 99
 
@@ -290,6 +302,6 @@ def test_tables_are_plain_and_those_that_do_not_apply_are_left_out(made: Synthet
         assert all(row.keys() == rows[0].keys() for row in rows), name
     priced = dataclasses.replace(made.data, problem=dataclasses.replace(made.data.problem, costs=(1.0, 2.0)))
     told = tables.complete(found, judged(priced, made.truth), generator("tables"))
-    assert "profit" in told.tables and told.metrics[-1].name == "profit"
+    assert "profit" in told.tables and [each.name for each in told.metrics[-2:]] == ["profit", "best_threshold"]
     again = tables.complete(found, judged(priced, made.truth), generator("tables"))
     assert again.tables == told.tables and again.metrics == told.metrics

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel.card import Metric
-from training.evaluation.bootstrap import estimate
+from training.evaluation.bootstrap import estimate, metric, weights
 from training.evaluation.judged import Judged
 from training.evaluation.outcome import row_weights
 from training.evaluation.result import Rows
@@ -30,10 +30,10 @@ NOBODY = 1.0
 _SHARES = 40
 
 
-def judge(judged: Judged, costs: Costs, rng: np.random.Generator) -> tuple[Metric, Rows]:
-    """Profit per 1,000 rows at the chosen threshold, and the table `profit` over thresholds.
+def judge(judged: Judged, costs: Costs, rng: np.random.Generator) -> tuple[tuple[Metric, ...], Rows]:
+    """The figures `profit` (per 1,000 rows, at the chosen threshold) and `best_threshold`, and the table `profit`.
 
-    The metric's baseline is the baseline model at fp / (fp + fn). The table's rows, by falling share of rows acted on:
+    The baseline's profit is that of the baseline model at fp / (fp + fn). The table's rows, by falling share acted on:
     `threshold`, `contacted`, `profit`, `low`, `high`, and which row is `chosen`; the first acts on everyone, the last
     on nobody.
 
@@ -41,7 +41,8 @@ def judge(judged: Judged, costs: Costs, rng: np.random.Generator) -> tuple[Metri
         costs: what a false positive and a false negative cost, in one currency.
     """
     test, answers = judged.data.test, judged.answers
-    best = threshold(judged.data.validation, judged.validation, costs)
+    chosen = _chosen(judged, costs, rng)
+    best = chosen.value
     grid = np.unique([0.0, best, NOBODY, *np.quantile(answers, np.linspace(0, 1, _SHARES + 1)[1:], method="lower")])
     place = np.searchsorted(grid, answers, side="right")
     worth, own = _worth(test.y, costs), row_weights(test)
@@ -67,19 +68,31 @@ def judge(judged: Judged, costs: Costs, rng: np.random.Generator) -> tuple[Metri
     )
     at = int(np.searchsorted(grid, best))
     simple = _profit(test, judged.baseline, break_even(costs), costs)
-    return Metric(
-        name="profit", value=float(value[at]), low=float(low[at]), high=float(high[at]), baseline=simple
-    ), table
+    earned = Metric(name="profit", value=float(value[at]), low=float(low[at]), high=float(high[at]), baseline=simple)
+    return (earned, chosen), table
 
 
-def threshold(split: Split, answers: Floats, costs: Costs) -> float:
-    """The answer from which on acting earns most on these rows; of equals the one nearest to fp / (fp + fn)."""
+def threshold(split: Split, answers: Floats, costs: Costs, weights: Floats | None = None) -> float:
+    """The answer from which on acting earns most on these rows; of equals the one nearest to fp / (fp + fn).
+
+    Args:
+        weights: [n] further weights of the rows; 1 each, if None.
+    """
+    own = row_weights(split) if weights is None else row_weights(split) * weights
     order = np.argsort(-answers, kind="stable")
-    earned = np.cumsum((row_weights(split) * _worth(split.y, costs))[order])
+    earned = np.cumsum((own * _worth(split.y, costs))[order])
     ends = np.flatnonzero(np.r_[np.diff(answers[order]) < 0, True])
     levels, profits = np.r_[NOBODY, answers[order][ends]], np.r_[0.0, earned[ends]]
     best = levels[profits >= profits.max() - 1e-9]
     return float(best[np.argmin(np.abs(best - break_even(costs)))])
+
+
+def _chosen(judged: Judged, costs: Costs, rng: np.random.Generator) -> Metric:
+    """The threshold of the validation split, and how far another draw of its people would move it."""
+    split, answers = judged.data.validation, judged.validation
+    found = threshold(split, answers, costs)
+    drawn = [threshold(split, answers, costs, each) for each in weights(split.person, rng)]
+    return metric("best_threshold", found, drawn)
 
 
 def break_even(costs: Costs) -> float:

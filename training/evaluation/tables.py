@@ -30,7 +30,7 @@ def complete(evaluation: Evaluation, judged: Judged, rng: np.random.Generator) -
         metrics, tables = metrics + hits, tables | found
         if data.problem.costs is not None:
             earned, tables["profit"] = profit.judge(judged, data.problem.costs, rng)
-            metrics += (earned,)
+            metrics += earned
     if judged.interval is not None and judged.interval.kind == "prediction":
         held, found = coverage.judge(judged.interval, test, judged.answers, rng)
         metrics, tables = metrics + held, tables | found
