@@ -134,7 +134,7 @@ def test_ingest_compares_the_whole_way_of_an_event_with_a_push_of_the_same_featu
 
 def test_shap_says_who_computed() -> None:
     found = {each["name"]: each for each in json.loads(bench("shap", "--quick", "--json"))}
-    assert found.keys() == {"one_row", "many_rows", "many_rows_by_category"}
+    assert found.keys() == {"one_row", "many_rows", "many_rows_all_cores", "many_rows_by_category"}
     assert found["many_rows"]["settings"]["kairos"]["path"] == "woodelf"
     assert found["many_rows_by_category"]["settings"]["kairos"]["path"] == "pred_contrib"
     assert all(each["ratio"] > 0 and each["repeats"] >= MIN_REPEATS for each in found.values())
