@@ -22,7 +22,7 @@ from serving.bundles import load_bundle
 from serving.known import Known
 from serving.score import score
 from training import calibrate, cutoffs, dataset, pipeline
-from training.booster import DEFAULTS, Trainer, load
+from training.booster import DEFAULTS, LARGE, Trainer, load, threads
 from training.headline import headline
 from training.kinds import binary
 from training.plan import Plan
@@ -94,6 +94,19 @@ def test_out_of_fold_scores_come_from_models_that_do_not_know_the_person() -> No
     assert abs(roc_auc_score(loyal, trainer.out_of_fold(model)) - 0.5) < 0.1
 
 
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_large_data_give_the_same_trees_on_any_number_of_cores(cores: int, made: Synthetic) -> None:
+    """With weights of many sizes, whose sums hang on their order, and the same as one thread row by row."""
+    weight = generator("heavy").lognormal(0, 4, len(made.data.train))
+    data = dataclasses.replace(made.data, train=dataclasses.replace(made.data.train, weight=weight))
+    small, large = Trainer(data, binary.kind.objective), Trainer(data, binary.kind.objective)
+    assert threads(LARGE - 1)["num_threads"] == 1 and threads(LARGE)["num_threads"] == 0
+    large.fixed = large.fixed | threads(LARGE) | {"num_threads": cores}
+    del large.fixed["force_row_wise"]
+    trees = [each.fit(DEFAULTS, rounds=60).text.partition("\nparameters:")[0] for each in (small, large)]
+    assert trees[0] == trees[1] and trees[0].count("\nTree=") > 20
+
+
 def test_known_directions_are_kept(made: Synthetic) -> None:
     problem = dataclasses.replace(made.data.problem, monotone={"x:a": 1})
     model = Trainer(dataclasses.replace(made.data, problem=problem), binary.kind.objective).fit(DEFAULTS)
@@ -161,6 +174,35 @@ def test_a_card_says_its_weakness_first(found: pipeline.Fitted, made: Synthetic)
     assert "otherwise" in first and "rightly" in second and found.card.headline.endswith(".")
     few = dataclasses.replace(found.evaluation, positives=40)
     assert "only 40 positives" in headline(found.data, few).split(";")[0]
+
+
+# -- the way there -----------------------------------------------------------------------------------------------------
+
+
+def test_progress_says_what_is_done_and_only_goes_forward(made: Synthetic) -> None:
+    told: list[tuple[str, float]] = []
+    pipeline.fit(made.data, plan=Plan(trials=2), progress=lambda what, share: told.append((what, share)))
+    shares = [share for _, share in told]
+    assert shares == sorted(shares) and shares[0] > 0 and shares[-1] <= 1
+    assert list(dict.fromkeys(what for what, _ in told)) == ["tune", "calibrate", "evaluate"]
+
+
+def test_whoever_interrupts_leaves_a_study_to_go_on_with_and_no_half_registered_model(
+    made: Synthetic, tmp_path: Path
+) -> None:
+    settings, plan = Settings(home=tmp_path / "home"), Plan(trials=3, storage=tmp_path / "studies.sqlite")
+
+    def interrupt(what: str, share: float) -> None:
+        if share > 0.4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.train(made.data, settings, plan=plan, progress=interrupt)
+    assert not list(settings.home.rglob("*")), "no bundle, no run"
+    told: list[float] = []
+    resumed = pipeline.fit(made.data, plan=plan, progress=lambda what, share: told.append(share))
+    assert told[1] > 0.3, "what was tried before counts"
+    assert resumed.model == pipeline.fit(made.data, plan=plan).model
 
 
 # -- the command -------------------------------------------------------------------------------------------------------

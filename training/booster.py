@@ -117,7 +117,7 @@ class Trainer:
         self.defaults = {**DEFAULTS, **(defaults or {})}
         self.fixed = {**FIXED, **threads(data.train.x.size), **objective}
         self._train = self._dataset(data.train)
-        self._validation = self._dataset(data.validation, self._train)
+        self._validation: Any = None
 
     def fit(
         self,
@@ -131,6 +131,8 @@ class Trainer:
         Args:
             watch: told (round from 1, validation loss) after each; what it raises ends the fit.
         """
+        if self._validation is None:
+            self._validation = self._dataset(self.data.validation, self._train)
         stop = self._lightgbm.early_stopping(_PATIENCE, verbose=False, min_delta=_LEAST_GAIN)
         watching = [lambda env: watch(env.iteration + 1, env.evaluation_result_list[0][2])] if watch else []
         booster = self._boost(parameters, rounds, [*watching, stop], valid_sets=[self._validation])
@@ -162,7 +164,7 @@ class Trainer:
         for held_out in range(int(fold.max()) + 1):
             out = np.flatnonzero(fold == held_out)
             rest = self._train.subset(np.flatnonzero(fold != held_out).tolist())
-            booster = self._lightgbm.train({**self._all(model.parameters)}, rest, num_boost_round=model.rounds)
+            booster = self._lightgbm.train(self._all(model.parameters), rest, num_boost_round=model.rounds)
             for start in range(0, len(out), _CHUNK):
                 chunk = out[start : start + _CHUNK]
                 raw[chunk] = _predict(booster, rows.x[chunk], raw_score=True)
