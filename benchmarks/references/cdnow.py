@@ -145,37 +145,34 @@ def _counts(cohort: Cohort, model: BGNBD, counted: Judged, middle: dict[str, flo
 
     value, low, high = (each.tolist() for each in estimate(errors, np.array(cohort.ids), generator("cdnow")))
     plain = float(np.abs(mean - y).mean())
+    note = (
+        f"expected numbers: {plain:.3f}; 0 for everyone: {np.abs(y).mean():.3f}; "
+        f"BG/NBD rounded to whole orders: {np.abs(np.round(peer) - y).mean():.3f}"
+    )
+    absolute, squared, squared_peer, total, total_peer = zip(value, low, high, strict=True)
     return [
-        Claim(
-            "mean absolute error on the sample, trees fitted to it",
-            value[0],
-            f"at most {HOLDOUT}",
-            bool(value[0] <= HOLDOUT),
-            low[0],
-            high[0],
-            float(np.abs(peer - y).mean()),
-            f"expected numbers: {plain:.3f}; 0 for everyone: {np.abs(y).mean():.3f}; "
-            f"BG/NBD rounded to whole orders: {np.abs(np.round(peer) - y).mean():.3f}",
-        ),
-        Claim(
-            "root mean squared error of the expected number",
-            value[1],
-            "at most BG/NBD's",
-            bool(value[1] <= value[2]),
-            low[1],
-            high[1],
-            value[2],
-        ),
+        _claim(_MEDIANS, absolute, HOLDOUT, f"at most {HOLDOUT}", float(np.abs(peer - y).mean()), note),
+        _claim(_SQUARED, squared, squared_peer[0], "at most BG/NBD's", squared_peer[0]),
         Claim(
             "expected over observed orders of the sample",
-            value[3],
+            total[0],
             "nearer to 1 than BG/NBD's",
-            bool(abs(value[3] - 1) <= abs(value[4] - 1)),
-            low[3],
-            high[3],
-            value[4],
+            abs(total[0] - 1) <= abs(total_peer[0] - 1),
+            *total[1:],
+            total_peer[0],
         ),
     ]
+
+
+_MEDIANS = "mean absolute error on the sample, trees fitted to it"
+_SQUARED = "root mean squared error of the expected number"
+
+
+def _claim(
+    what: str, found: tuple[float, float, float], most: float, target: str, peer: float, note: str = ""
+) -> Claim:
+    value, low, high = found
+    return Claim(what, value, target, value <= most, low, high, peer, note)
 
 
 def medians(rows: pl.DataFrame, folds: int = 5) -> dict[str, float]:

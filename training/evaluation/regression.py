@@ -5,9 +5,12 @@ Intervals are percentile bootstraps over persons (`training.evaluation.bootstrap
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from features.kernel.card import Metric
 from training.evaluation.amounts import HIGHER_IS_BETTER, Ranked
 from training.evaluation.bootstrap import DRAWS, bounds, metric, weights
 from training.evaluation.result import Bins, Evaluation, Rows
@@ -16,6 +19,7 @@ from training.trainingset import Split
 __all__ = ["better", "evaluate"]
 
 Floats = NDArray[np.float64]
+Figures = dict[str, float]
 
 
 def evaluate(
@@ -42,20 +46,10 @@ def evaluate(
         drawn.append((ours.figures(each), theirs.figures(each)))
         tenths.append(ours.bins(each).observed)
     values, reference = ours.figures(), theirs.figures()
-    metrics = (
-        metric(
-            name,
-            values[name],
-            [mine[name] for mine, _ in drawn],
-            reference[name],
-            higher_is_better=HIGHER_IS_BETTER[name],
-        )
-        for name in values
-    )
     gains = [better(judged, mine, simple) for mine, simple in drawn]
     bins, weight = ours.bins(), np.ones(len(test)) if test.weight is None else test.weight
     return Evaluation(
-        metrics=tuple(metrics),
+        metrics=_metrics(values, reference, [mine for mine, _ in drawn]),
         gain=metric(judged, better(judged, values, reference), gains),
         bins=bins,
         baseline_bins=theirs.bins(),
@@ -67,7 +61,14 @@ def evaluate(
     )
 
 
-def better(name: str, mine: dict[str, float], simple: dict[str, float]) -> float:
+def _metrics(values: Figures, reference: Figures, drawn: Sequence[Figures]) -> tuple[Metric, ...]:
+    return tuple(
+        metric(name, value, [each[name] for each in drawn], reference[name], higher_is_better=HIGHER_IS_BETTER[name])
+        for name, value in values.items()
+    )
+
+
+def better(name: str, mine: Figures, simple: Figures) -> float:
     """By how much one figure is better than the other, positive is better.
 
     >>> better("mae", {"mae": 3.0}, {"mae": 5.0})
