@@ -44,13 +44,7 @@ def run(
         kairos explain churn --training --rows 1000
     """
     settings = Settings.from_env()
-    if out is not None and (out.suffix != ".parquet" or not out.absolute().parent.is_dir()):
-        raise InvalidInput(
-            "must be a .parquet file in a folder that exists",
-            field="--out",
-            value=str(out),
-            remedy="--out shap.parquet",
-        )
+    _require_parquet(out)
     folder = champion_folder(settings.models, problem)
     bundle = load_bundle(folder)
     training = training or bundle.card.source == "request"
@@ -62,13 +56,23 @@ def run(
         found = explain_rows(folder, blocks, out, lambda done: at(done, total))
         at.note = f"{found.importance.rows:,} rows by {found.path}" + (f", as {found.why}" if found.why else "")
     if as_json:
-        told = {"problem": problem, "version": bundle.card.version, "rows_of": "training" if training else "customers"}
-        console.print_json(told | {"path": found.path, "why": found.why, "base": found.expected, "out": out}
-                           | {"importance": found.importance})  # fmt: skip
+        head = {"problem": problem, "version": bundle.card.version, "rows_of": "training" if training else "customers"}
+        how = {"path": found.path, "why": found.why, "base": found.expected, "out": out}
+        console.print_json(head | how | {"importance": found.importance})
         return
     _show(problem, found.importance, bundle.card.kind)
     if out is not None:
         console.out.print(f"Rows: {out}", markup=False, soft_wrap=True)
+
+
+def _require_parquet(out: Path | None) -> None:
+    if out is not None and (out.suffix != ".parquet" or not out.absolute().parent.is_dir()):
+        raise InvalidInput(
+            "must be a .parquet file in a folder that exists",
+            field="--out",
+            value=str(out),
+            remedy="for example --out shap.parquet",
+        )
 
 
 def _show(problem: str, importance: Importance, kind: str) -> None:
