@@ -26,9 +26,7 @@ def run(
     problem: Annotated[str, typer.Argument(help="Whose served model, for example churn.")],
     rows: Annotated[int | None, typer.Option(min=1, help="At most so many, drawn at random; all if not given.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write score and SHAP values of every row to this .parquet.")] = None,
-    training: Annotated[
-        bool, typer.Option("--training", help="Explain the training rows kept with the model.")
-    ] = False,
+    training: Annotated[bool, typer.Option("--training", help="Explain the training rows the model keeps.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what drives a served model: mean moves of its answer by family of inputs, over all customers.
