@@ -8,6 +8,8 @@ answers are one straight piece of the curve and are never ordered by chance. Of 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,23 +55,24 @@ class Ranked:
         self._error = np.abs(self._y - self._answer)
         self._concordance = Concordance(y, answer)
 
-    def figures(self, draw: Floats | None = None) -> dict[str, float]:
-        """All figures under row weights [n] (1 each, if None); NaN where all amounts are equal or 0."""
+    def figures(self, draw: Floats | None = None, names: Collection[str] = HIGHER_IS_BETTER) -> dict[str, float]:
+        """The named figures under row weights [n] (1 each, if None); NaN where all amounts are equal or 0."""
         given = self._weight if draw is None else draw * self._weight
         w, ideal = given[self._order], given[self._ideal]
         money, weight = np.add.reduceat(w * self._y, self._starts), np.add.reduceat(w, self._starts)
         perfect = _area(np.add.reduceat(ideal * self._money, self._steps), np.add.reduceat(ideal, self._steps))
         total = w.sum()
         if not perfect > 0:
-            return dict.fromkeys(HIGHER_IS_BETTER, float("nan"))
-        return {
-            "gini": _area(money, weight) / perfect,
-            "concordance": self._concordance.under(given),
-            "mae": float(w @ self._error / total),
-            "rmse": float(np.sqrt(w @ self._error**2 / total)),
-            "total_ratio": float(w @ self._answer / money.sum()),
-            "share_top_decile": _top_share(money, weight),
+            return dict.fromkeys(names, float("nan"))
+        how: dict[str, Callable[[], float]] = {
+            "gini": lambda: _area(money, weight) / perfect,
+            "concordance": lambda: self._concordance.under(given),
+            "mae": lambda: float(w @ self._error / total),
+            "rmse": lambda: float(np.sqrt(w @ self._error**2 / total)),
+            "total_ratio": lambda: float(w @ self._answer / money.sum()),
+            "share_top_decile": lambda: _top_share(money, weight),
         }
+        return {name: how[name]() for name in names}
 
     def bins(self, draw: Floats | None = None) -> Bins:
         """Mean answer and mean amount of ten equal-weight bins by answer, under row weights [n] (1 each, if None)."""

@@ -75,7 +75,7 @@ def _evaluate(data: TrainingSet, model: Floats, simple: Floats, rng: np.random.G
 
 def _score(split: Split, answers: Floats, name: str) -> Callable[[Floats | None], float]:
     rows = Ranked(split.y, answers, split.weight)
-    return lambda weights: rows.figures(weights)[name]
+    return lambda weights: rows.figures(weights, (name,))[name]
 
 
 def _of(problem: Problem) -> Kind:
