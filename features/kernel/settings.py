@@ -156,7 +156,7 @@ _PARSERS: dict[str, Callable[[str, str], object]] = {
 
 
 def quiet_libraries() -> None:
-    """Turn off the usage reporting of the libraries behind the doors; call before importing any of them."""
+    """Turn off usage reports and progress bars of the libraries behind the doors; call before importing any of them."""
     for key, value in {
         "FEAST_USAGE": "False",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -164,5 +164,6 @@ def quiet_libraries() -> None:
         "RAY_USAGE_STATS_ENABLED": "0",
         "EVIDENTLY_DISABLE_TELEMETRY": "1",
         "GIT_PYTHON_REFRESH": "quiet",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }.items():
         os.environ.setdefault(key, value)
