@@ -65,9 +65,10 @@ _EXACT: dict[str, Any] = {
 _EXACT_ROUNDS = 100
 LARGE = 16_000_000
 """Values of the training matrix from which on all cores work."""
-_MOST_ROUNDS, _PATIENCE = 400, 30
+_MOST_ROUNDS, _PATIENCE = 1_000, 30
 _LEAST_GAIN = 1e-10  # of a round: less is rounding, and differs with the number of threads
-_FOLDS = 4
+_FOLDS, _LARGE_FOLDS = 4, 2
+"""A model on half of very many rows answers as one on three quarters does, and takes a third of the time."""
 _CHUNK = 65_536
 
 
@@ -160,7 +161,7 @@ class Trainer:
         """Raw scores [n] of the train split, each by a model like `model` that was not fitted on its person."""
         rows = self.data.train
         raw = np.empty(len(rows))
-        fold = folds.by_person(rows.person, rows.y, _FOLDS)
+        fold = folds.by_person(rows.person, rows.y, _FOLDS if rows.x.size < LARGE else _LARGE_FOLDS)
         for held_out in range(int(fold.max()) + 1):
             out = np.flatnonzero(fold == held_out)
             rest = self._train.subset(np.flatnonzero(fold != held_out).tolist())

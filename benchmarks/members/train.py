@@ -167,7 +167,7 @@ def peak(what: str, rows: int, width: int) -> dict[str, float]:
     if what == "kairos":
         pipeline.fit(data, plan=Plan(trials=0))
     else:
-        bare(data, _parameters(data), 400, early=True)
+        bare(data, _parameters(data), 1_000, early=True)
     return {
         "peak_mb": peak_mb("self"),
         "rows_made_mb": before,
