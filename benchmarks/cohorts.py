@@ -20,10 +20,10 @@ from features.kernel.card import CardFeature, Cutoffs
 from features.kernel.seeds import uniform
 from features.refs import resolve
 from training import pipeline
-from training.dataset import assemble, references
 from training.fitted import Fitted
 from training.plan import Plan
 from training.problem import Problem
+from training.rows.dataset import assemble, references
 from training.testing import Computed
 from training.trainingset import Split, TrainingSet
 

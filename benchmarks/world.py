@@ -15,9 +15,11 @@ from features.market import simulate
 from features.redis_server import RedisServer
 from features.store import FeatureStore
 from serving.bundles import Bundle, load_bundle
-from training import bundle, cutoffs, dataset, pipeline
+from training import pipeline
 from training.plan import Plan
 from training.problems import all_problems
+from training.registry import bundle
+from training.rows import cutoffs, dataset
 
 __all__ = ["PROBLEM", "World", "served_world"]
 

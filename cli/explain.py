@@ -15,7 +15,7 @@ from features.kernel.errors import InvalidInput
 from features.kernel.settings import Settings
 from serving.bundles import load_bundle
 from serving.watch import champion_folder
-from training.importance import Importance, Strength
+from training.explanation.importance import Importance, Strength
 
 __all__ = ["run"]
 

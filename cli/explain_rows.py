@@ -22,8 +22,8 @@ from features.store import FeatureStore
 from serving.bundles import Bundle, load_bundle
 from serving.known import Known
 from serving.score import candidate_label, compute
-from training.bulk_shap import ROWS_AT_ONCE, BulkShap
-from training.importance import Importance, Tally, inputs, worth
+from training.explanation.bulk import ROWS_AT_ONCE, BulkShap
+from training.explanation.importance import Importance, Tally, inputs, worth
 
 __all__ = ["Explained", "customers", "explain_rows", "training_rows"]
 

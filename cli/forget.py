@@ -18,8 +18,8 @@ from features.kernel.erasure import unfinished
 from features.kernel.errors import InvalidInput, NotFound
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
-from training import bundle
-from training.bundle import Membership
+from training.registry import bundle
+from training.registry.bundle import Membership
 
 __all__ = ["run"]
 

@@ -9,7 +9,7 @@ import typer
 from cli import console, models_compare, models_list, models_send, models_show
 from cli.console import JsonOption
 from features.kernel.settings import Settings
-from training import bundle, pending, promotion
+from training.registry import bundle, pending, promotion
 
 __all__ = ["app"]
 

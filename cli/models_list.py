@@ -9,10 +9,10 @@ from cli import console
 from cli.models_show import figure, judged
 from features.kernel.card import Card
 from features.kernel.settings import Settings
-from training import bundle
-from training.bundle import Listing
-from training.pending import Kept
-from training.promotion import Change
+from training.registry import bundle
+from training.registry.bundle import Listing
+from training.registry.pending import Kept
+from training.registry.promotion import Change
 
 __all__ = ["print_list", "show_list", "show_log"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from cli import console
 from features.kernel.errors import InvalidInput
 from features.kernel.settings import Settings
-from training import pending, promotion
-from training.promotion import Change
+from training.registry import pending, promotion
+from training.registry.promotion import Change
 
 __all__ = ["changed", "send"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from cli import console
 from features.kernel.card import Card, Metric
 from features.kernel.errors import NotFound
-from training import bundle
+from training.registry import bundle
 
 __all__ = ["card", "figure", "judged", "show"]
 

@@ -13,7 +13,7 @@ from cli.train_options import STUDIES, ByRecipe, FromTable, Tuning, Which, sprea
 from features.kernel.errors import InvalidInput, NotEnoughData
 from features.kernel.settings import Settings, quiet_libraries
 from training import pipeline
-from training.register import Trained
+from training.registry.register import Trained
 from training.trainingset import TrainingSet
 
 __all__ = ["run"]

@@ -18,11 +18,11 @@ from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
 from features.recipe import load_recipe, read
 from features.store import FeatureStore
-from training import cutoffs, dataset
 from training.problem import Problem
 from training.problems import all_problems
-from training.rebuild import of_recipe
-from training.snapshot import from_snapshot
+from training.registry.rebuild import of_recipe
+from training.rows import cutoffs, dataset
+from training.rows.snapshot import from_snapshot
 from training.trainingset import TrainingSet
 
 __all__ = ["sets"]

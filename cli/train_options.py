@@ -12,8 +12,8 @@ import typer
 
 from features.kernel.errors import InvalidInput, NotFound
 from features.kernel.settings import Settings
-from training import bundle
 from training.plan import TRIALS, Plan
+from training.registry import bundle
 from training.table.asked import Asked
 
 __all__ = ["STUDIES", "ByRecipe", "FromTable", "Tuning", "Which", "spread"]

@@ -11,8 +11,8 @@ from cli import console, train_table
 from features.kernel.errors import GateRefused, NotEnoughData
 from features.kernel.settings import Settings
 from training import pipeline
-from training.register import Trained
-from training.reproduce import reproduce
+from training.registry.register import Trained
+from training.registry.reproduce import reproduce
 from training.table.build import Built
 
 __all__ = ["report", "reproduced", "shown"]

@@ -6,7 +6,7 @@ they had read before. So an erasure that was interrupted anywhere is completed b
 
 What holds a person: every Parquet file under the home with a column `customer_id` (offline features, event history,
 saved data sets; of a file of accounts, the accounts that nobody else belongs to), side files of refused rows, Redis.
-Bundles of models hold no ids (`training.membership` says whom they were trained on), nor does MLflow.
+Bundles of models hold no ids (`training.registry.membership` says whom they were trained on), nor does MLflow.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from benchmarks.references import cdnow
 from features.kernel.errors import InvalidInput, NotEnoughData
 from features.kernel.seeds import generator
 from features.recipe import load_recipe, read
-from training import bgnbd, gamma_gamma
-from training.bgnbd import BGNBD, History
+from training.amounts import bgnbd, gamma_gamma
+from training.amounts.bgnbd import BGNBD, History
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real data (../shared/data) are not here")

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from features.kernel.card import Calibration
 from features.kernel.seeds import generator
-from training import calibrate
-from training.calibrators import all_calibrators
+from training.calibration import calibrate
+from training.calibration.calibrators import all_calibrators
 from training.evaluation.figures import Sorted
 
 Floats = NDArray[np.float64]

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from features.kernel.seeds import generator
-from training.calibrate import with_calibrator
-from training.calibrator import EDGE, apply
-from training.calibrators import all_calibrators
-from training.confidence import interval
+from training.calibration.calibrate import with_calibrator
+from training.calibration.calibrator import EDGE, apply
+from training.calibration.calibrators import all_calibrators
+from training.calibration.confidence import interval
 
 Floats = NDArray[np.float64]
 EVERY = pytest.mark.parametrize("name", list(all_calibrators()))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from features.kernel.card import Cutoffs
 from features.kernel.errors import InvalidInput, NotEnoughData
-from training.cutoffs import LEAST_WARM_UP, check, for_problem, longest
 from training.problems import all_problems
+from training.rows.cutoffs import LEAST_WARM_UP, check, for_problem, longest
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

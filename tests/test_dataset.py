@@ -20,11 +20,12 @@ from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
 from features.market import Market, simulate
 from features.store import FeatureStore
-from training import cutoffs, dataset, pipeline
-from training.groups import grouped
+from training import pipeline
 from training.plan import Plan
 from training.problems import all_problems, asked
-from training.snapshot import from_snapshot
+from training.rows import cutoffs, dataset
+from training.rows.groups import grouped
+from training.rows.snapshot import from_snapshot
 from training.synthetic import Synthetic, draw
 from training.testing import Computed
 from training.trainingset import TrainingSet, decode, encode

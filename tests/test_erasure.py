@@ -44,7 +44,7 @@ from features.kernel.settings import Settings
 from features.packed.store import PackedStore
 from features.vectors import Status
 from serving.testing import publish, simple_card
-from training import bundle, membership
+from training.registry import bundle, membership
 
 ROOT = Path(__file__).parent.parent
 POINT = all_points()["win_back"]

@@ -29,9 +29,9 @@ from serving.bundles import load_bundle
 from serving.known import Known
 from serving.score import candidate_label, score
 from serving.testing import publish, simple_card
-from training.bulk_shap import AGREES, ROWS_AT_ONCE, BulkShap, blocks
-from training.families import families
-from training.importance import Tally, raw_unit, worth
+from training.explanation.bulk import AGREES, ROWS_AT_ONCE, BulkShap, blocks
+from training.explanation.families import families
+from training.explanation.importance import Tally, raw_unit, worth
 
 if TYPE_CHECKING:
     from cli.demo.small import SmallLoop

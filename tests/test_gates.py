@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from features.kernel.card import Calibration, Card, CardFeature, Metric, Refused, save_card
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings
-from training import bundle, calibrate, cards, membership
+from training import cards
 from training.booster import Model, Trainer
+from training.calibration import calibrate
 from training.evaluation import binary, tables
 from training.evaluation.judged import Judged
 from training.evaluation.result import Evaluation
@@ -24,6 +25,7 @@ from training.gates import all_gates, judge
 from training.gates.leak import strongest
 from training.kinds import kind_of
 from training.problems import all_problems
+from training.registry import bundle, membership
 from training.synthetic import Synthetic, draw
 from training.trainingset import Split, TrainingSet
 

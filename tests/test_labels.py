@@ -12,7 +12,7 @@ import pytest
 from features.frames import EVENT_SCHEMA
 from features.market import Market, simulate
 from features.messages import CHANNELS
-from training.categories import bought
+from training.choices.categories import bought
 from training.problem import Problem
 from training.problems import all_problems
 from training.problems.churn import LEAST_DAYS, PATIENCE, POOLED_GAPS

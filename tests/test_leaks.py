@@ -12,10 +12,10 @@ import pytest
 from features.kernel.card import Refused
 from features.kernel.seeds import generator
 from features.market import simulate
-from training.dataset import references
 from training.leak import ROW_ORDER, Sheet, area
 from training.leaks import all_leaks, guard
 from training.problems import all_problems
+from training.rows.dataset import references
 from training.testing import Computed
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"

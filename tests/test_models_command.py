@@ -23,9 +23,10 @@ from features.kernel.errors import GateRefused, InvalidInput, KairosError, NotFo
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
 from serving.bundles import Models
-from training import bundle, pipeline, promotion, track
+from training import pipeline
 from training.plan import Plan
-from training.register import Trained, register
+from training.registry import bundle, promotion, track
+from training.registry.register import Trained, register
 from training.synthetic import draw
 
 quiet_libraries()

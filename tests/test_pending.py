@@ -22,9 +22,10 @@ from features.kernel.errors import InvalidInput, Unavailable
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
 from serving.bundles import Models
-from training import bundle, mlflow_client, pending, pipeline, promotion, track
+from training import pipeline
 from training.plan import Plan
-from training.register import Trained, register
+from training.registry import bundle, mlflow_client, pending, promotion, track
+from training.registry.register import Trained, register
 from training.synthetic import draw
 
 quiet_libraries()
@@ -323,7 +324,7 @@ def test_two_trainings_of_one_problem_at_once(fitted: pipeline.Fitted, home: Set
         from features.kernel.settings import Settings
         from training import pipeline
         from training.plan import Plan
-        from training.register import Trained, register
+        from training.registry.register import Trained, register
         from training.synthetic import draw
         fitted = pipeline.fit(draw(generator("pending"), 700).data, plan=Plan(trials=0))
         import mlflow

@@ -14,8 +14,8 @@ from scipy.special import expit, logit
 from features.kernel.card import Calibration
 from features.kernel.errors import InvalidInput
 from features.kernel.seeds import generator
-from training.calibrate import apply, fit
-from training.prior_shift import MEMORY, estimated, recalibrate, shifted
+from training.calibration.calibrate import apply, fit
+from training.calibration.prior_shift import MEMORY, estimated, recalibrate, shifted
 
 Floats = NDArray[np.float64]
 

@@ -15,12 +15,12 @@ from features.kernel.errors import InvalidInput, NotEnoughData
 from features.kernel.events import EVENT_TYPES
 from features.market import Market, simulate
 from features.refs import all_refs
-from training import cutoffs
-from training.dataset import references
-from training.labelled import labelled
 from training.origin import Origin
 from training.problem import Problem
 from training.problems import all_problems, asked
+from training.rows import cutoffs
+from training.rows.dataset import references
+from training.rows.labelled import labelled
 
 PROBLEMS = all_problems()
 PARTS = {"propensity": "books", "send_time": "push", "uplift": "win_back"}

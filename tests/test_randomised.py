@@ -12,9 +12,9 @@ from features.kernel.card import Cutoffs
 from features.kernel.errors import NotEnoughData
 from features.kernel.seeds import generator
 from features.market import Market, simulate
-from training import cutoffs
+from training.choices.randomised import LARGEST_WEIGHT, dependence, known_chances, limits, one_hot, stabilised
 from training.problems import all_problems
-from training.randomised import LARGEST_WEIGHT, dependence, known_chances, limits, one_hot, stabilised
+from training.rows import cutoffs
 
 SEND_TIME, CHANNEL = (all_problems()[name] for name in ("send_time", "channel"))
 DAY = timedelta(days=1)

@@ -20,9 +20,10 @@ from features.market import Market, simulate
 from serving.bundles import load_bundle
 from serving.known import Known
 from serving.score import score
-from training import amount_bounds, amount_knots, cutoffs, dataset, pipeline
-from training.amount_curves import Curve, Days, Money
-from training.calibrate import apply
+from training import pipeline
+from training.amounts import bounds, knots
+from training.amounts.curves import Curve, Days, Money
+from training.calibration.calibrate import apply
 from training.evaluation.amounts import Ranked, gain_curve
 from training.evaluation.concordance import Concordance
 from training.evaluation.regression import evaluate
@@ -33,6 +34,7 @@ from training.pictures import all_pictures
 from training.plan import Plan
 from training.problem import Problem
 from training.problems import all_problems
+from training.rows import cutoffs, dataset
 from training.synthetic import draw
 from training.testing import Computed
 from training.trainingset import Split, TrainingSet
@@ -141,7 +143,7 @@ def test_knots_rise_are_positive_and_the_total_is_right(shape: str, rows: int) -
         "backwards": -raw,
     }[shape]
     weight = generator("weight", shape).uniform(0.5, 2.0, rows)
-    found = amount_knots.fit(unseen(given, y, weight), Money())
+    found = knots.fit(unseen(given, y, weight), Money())
     assert (np.diff(found.raw) > 0).all() and (np.diff(found.value) > 0).all() and found.value[0] > 0
     assert weight @ apply(found, given) == pytest.approx(weight @ y)
 
@@ -149,7 +151,7 @@ def test_knots_rise_are_positive_and_the_total_is_right(shape: str, rows: int) -
 def test_a_bent_score_is_straightened_and_a_right_one_left_alone() -> None:
     y, raw = amounts("straight", 60_000)
     bent = np.where(raw < 3, raw, 3 + 4 * (raw - 3))
-    plain, isotonic = (amount_knots.fit(unseen(each, y), Money()) for each in (raw, bent))
+    plain, isotonic = (knots.fit(unseen(each, y), Money()) for each in (raw, bent))
     assert (plain.method, isotonic.method) == ("log_linear", "isotonic")
     truth = np.exp(raw)
     for given, found in ((raw, plain), (bent, isotonic)):
@@ -162,10 +164,10 @@ def test_days_end_with_the_horizon() -> None:
     rng = generator("days")
     raw = rng.normal(0, 3, 4000)
     y = 90 * rng.beta(np.exp(raw / 2), np.exp(-raw / 2))
-    found = amount_knots.fit(unseen(raw, y), Days(90.0))
+    found = knots.fit(unseen(raw, y), Days(90.0))
     assert 0 < found.value[0] < found.value[-1] <= 90
     assert apply(found, raw).sum() == pytest.approx(y.sum(), rel=1e-3)
-    all_late = amount_knots.fit(unseen(raw, np.where(rng.random(4000) < 0.999, 90.0, 1.0)), Days(90.0))
+    all_late = knots.fit(unseen(raw, np.where(rng.random(4000) < 0.999, 90.0, 1.0)), Days(90.0))
     assert (np.diff(all_late.raw) > 0).all() and (np.diff(all_late.value) > 0).all() and all_late.value[-1] <= 90
 
 
@@ -192,34 +194,34 @@ def covered(curve: Curve, rows: int, seed: int) -> np.ndarray:
 
     raw, y = sample(rows)
     known = unseen(raw, y)
-    calibration = amount_knots.fit(known, curve)
+    calibration = knots.fit(known, curve)
     fresh, outcome = sample(4000)
     answer = apply(calibration, fresh)
-    return amount_bounds.held(amount_bounds.fit(calibration, known), answer, outcome)[np.argsort(answer)]
+    return bounds.held(bounds.fit(calibration, known), answer, outcome)[np.argsort(answer)]
 
 
 def test_bounds_hold_what_they_say() -> None:
     """Over 60 draws, from few rows and many: .8 on average, overall and in each fifth but for its share of luck."""
     held = np.stack([covered(Money(), rows, seed) for seed in range(30) for rows in (400, 3000)])
     overall = held.mean(axis=1)
-    assert abs(overall.mean() - amount_bounds.LEVEL) < 0.012
+    assert abs(overall.mean() - bounds.LEVEL) < 0.012
     assert overall.std() < 0.03
     fifths = [part.mean() for part in np.array_split(held.mean(axis=0), 5)]
-    assert all(abs(each - amount_bounds.LEVEL) < 0.03 for each in fifths), fifths
+    assert all(abs(each - bounds.LEVEL) < 0.03 for each in fifths), fifths
 
 
 def test_where_outcomes_repeat_bounds_hold_at_least_what_they_say() -> None:
     """Waits that end with the horizon: who is at it is held altogether; no fifth falls short, the first is exact."""
     held = np.stack([covered(Days(40.0), 3000, seed) for seed in range(20)])
     fifths = [part.mean() for part in np.array_split(held.mean(axis=0), 5)]
-    assert all(each > amount_bounds.LEVEL - 0.02 for each in fifths), fifths
+    assert all(each > bounds.LEVEL - 0.02 for each in fifths), fifths
     assert fifths[0] < 0.86
 
 
 def test_bounds_hold_the_answer_rise_with_it_and_stay_where_outcomes_can_be() -> None:
     y, raw = amounts("shape", 5000)
-    calibration = amount_knots.fit(unseen(raw, y), Money())
-    found = amount_bounds.fit(calibration, unseen(raw, y))
+    calibration = knots.fit(unseen(raw, y), Money())
+    found = bounds.fit(calibration, unseen(raw, y))
     value, low, high = (np.array(each) for each in (found.value, found.low, found.high))
     assert (found.level, found.kind) == (0.8, "prediction")
     assert (np.diff(value) > 0).all() and (np.diff(low) >= 0).all() and (np.diff(high) >= 0).all()

@@ -20,12 +20,14 @@ from features.kernel.ledger import Ledger
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
 from features.market import Market, simulate
-from training import cutoffs, dataset, pipeline, rebuild
-from training.environment import environment
+from training import pipeline
 from training.plan import Plan
 from training.problems import all_problems
-from training.register import Trained
-from training.reproduce import reproduce
+from training.registry import rebuild
+from training.registry.environment import environment
+from training.registry.register import Trained
+from training.registry.reproduce import reproduce
+from training.rows import cutoffs, dataset
 from training.synthetic import draw
 from training.table.asked import Asked
 from training.table.build import build

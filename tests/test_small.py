@@ -13,10 +13,12 @@ from sklearn.pipeline import make_pipeline
 from features.kernel.errors import NotEnoughData
 from features.kernel.seeds import generator
 from serving.model import Booster
-from training import baseline, calibrate, folds, pipeline, small
+from training import baseline, pipeline, small
 from training.booster import Trainer, load
+from training.calibration import calibrate
 from training.kinds import binary
 from training.plan import Plan
+from training.rows import folds
 from training.synthetic import draw
 from training.trainingset import Split, TrainingSet
 

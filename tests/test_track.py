@@ -19,11 +19,12 @@ from features.kernel.card import column_name, load_card
 from features.kernel.errors import NotEnoughData, NotFound
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings, quiet_libraries
-from training import bundle, membership, pipeline, record, track
+from training import pipeline
 from training.fitted import Trial
 from training.pipeline import Trained
 from training.plan import Plan
-from training.register import register
+from training.registry import bundle, membership, record, track
+from training.registry.register import register
 from training.synthetic import draw
 from training.trainingset import TrainingSet
 

@@ -32,7 +32,7 @@ from features.kernel.settings import Settings
 from serving.app import create_app
 from serving.services import compose
 from serving.testing import MemoryStore, listening
-from training import bundle
+from training.registry import bundle
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 

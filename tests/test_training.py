@@ -21,12 +21,14 @@ from features.market import Market, simulate
 from serving.bundles import load_bundle
 from serving.known import Known
 from serving.score import score
-from training import calibrate, cutoffs, dataset, pipeline
+from training import pipeline
 from training.booster import DEFAULTS, LARGE, Trainer, load, threads
+from training.calibration import calibrate
 from training.headline import headline
 from training.kinds import binary
 from training.plan import Plan
 from training.problems import all_problems
+from training.rows import cutoffs, dataset
 from training.synthetic import Synthetic, draw
 from training.testing import Computed
 from training.trainingset import TrainingSet

@@ -102,7 +102,7 @@ def test_losses_by_row_are_lightgbms_own(objective: str, trainer: Trainer) -> No
 
 
 def test_a_metric_without_a_loss_by_row_is_refused(trainer: Trainer) -> None:
-    with pytest.raises(InvalidInput, match="metric: is no known loss.*use one of binary_logloss"):
+    with pytest.raises(InvalidInput, match=r"metric: is no known loss.*use one of binary_logloss"):
         losses.by_row({"metric": "auc"}, np.zeros(2), np.zeros(2))
 
 

@@ -18,17 +18,18 @@ from scipy import stats
 from features.kernel.card import CardFeature, Cutoffs
 from features.kernel.errors import InvalidInput, NotEnoughData
 from features.kernel.seeds import generator
-from training import calibrate, effects
 from training.booster import Model, Trainer
-from training.dataset import assemble
+from training.calibration import calibrate
+from training.effects import pseudo_outcomes
+from training.effects.treatment import UNIT, two_arms
 from training.evaluation.ranked import Ranked, average_effect
 from training.evaluation.result import Evaluation
 from training.evaluation.uplift import evaluate, null
 from training.kind import Unseen
 from training.kinds.uplift import kind
 from training.problem import Problem
+from training.rows.dataset import assemble
 from training.trainingset import TrainingSet
-from training.treatment import UNIT, two_arms
 
 Floats = NDArray[np.float64]
 
@@ -176,7 +177,7 @@ def test_a_weight_is_a_repetition(seed: int) -> None:
 
 def test_a_constant_answer_gains_nothing_and_the_truth_gains_most(planted: Trial) -> None:
     test = planted.data.test
-    arm, propensity = effects.arms(test)
+    arm, propensity = pseudo_outcomes.arms(test)
     assert Ranked(test.y, arm, propensity, np.full(len(test), 0.3)).under().qini == pytest.approx(0, abs=1e-12)
     best, worst = (Ranked(test.y, arm, propensity, sign * planted.truth).under().qini for sign in (1, -1))
     assert best == pytest.approx(-worst, rel=0.01) and best > 0.01
@@ -197,7 +198,7 @@ def test_qini_by_hand() -> None:
 def test_random_rankings_in_groups_vary_as_those_of_single_rows(planted: Trial) -> None:
     """Standard deviations of 200 each: their ratio lies within four standard errors of 1."""
     test = planted.data.test
-    columns = (test.y, *effects.arms(test))
+    columns = (test.y, *pseudo_outcomes.arms(test))
     rng = generator("single")
     person = np.arange(len(test)).astype(np.str_)
     single = [Ranked(*columns, rng.random(len(test))).under().qini for _ in range(200)]
@@ -207,7 +208,7 @@ def test_random_rankings_in_groups_vary_as_those_of_single_rows(planted: Trial) 
 
 def test_random_rankings_lie_around_zero_and_hold_the_random_line(planted: Trial) -> None:
     test = planted.data.test
-    arm, propensity = effects.arms(test)
+    arm, propensity = pseudo_outcomes.arms(test)
     chance = null(Ranked(test.y, arm, propensity, planted.truth), test.person, generator("null"))
     assert abs(chance.mean) < 4 * chance.sd / np.sqrt(200)
     line = np.linspace(0, 1, 21) * average_effect(test.y, arm, propensity)
@@ -224,7 +225,7 @@ def test_the_interval_of_the_average_effect_covers_it(uneven: bool) -> None:
     held, naive = 0, []
     for number in range(120):
         made = trial(generator("coverage", number, uneven), 3_000, spread=0.05, uneven=uneven).data.test
-        arm, propensity = effects.arms(made)
+        arm, propensity = pseudo_outcomes.arms(made)
         answers = np.zeros(len(made))
         effect = evaluate(made.y, arm, propensity, answers, answers, made.person, generator("d", number)).metric(
             "average_effect"
@@ -266,7 +267,7 @@ def test_a_planted_effect_is_found_where_the_treatment_went_to_the_better_people
 
 def test_pseudo_outcomes_have_the_effect_as_their_mean(planted: Trial) -> None:
     """Of those with a high b .15, of the others -.05, each within four standard errors."""
-    learning = effects.learning_set(planted.data)
+    learning = pseudo_outcomes.learning_set(planted.data)
     for split in (learning.train, learning.validation):
         assert split.weight is not None and split.weight.mean() == pytest.approx(1, abs=0.01)
         for sign, effect in ((1, 0.15), (-1, -0.05)):
@@ -284,8 +285,8 @@ def test_what_was_expected_of_a_person_comes_from_models_that_do_not_know_them()
     x[:, 0] = generator("tell").permutation(2_000)[number]  # a number of each person's own
     y = generator("fate").integers(0, 2, 2_000)[number].astype(float)
     known = dataclasses.replace(made, train=dataclasses.replace(made.train, x=x, y=y))
-    arm, propensity = effects.arms(known.train)
-    expected = y - effects.learning_set(known).train.y * (arm - propensity)
+    arm, propensity = pseudo_outcomes.arms(known.train)
+    expected = y - pseudo_outcomes.learning_set(known).train.y * (arm - propensity)
     assert abs(np.corrcoef(expected, y)[0, 1]) < 0.1
 
 
@@ -357,7 +358,7 @@ def test_one_arm_alone_is_not_enough(planted: Trial, split: str) -> None:
 
 
 def test_too_few_outcomes_in_an_arm_are_named(planted: Trial) -> None:
-    arm = effects.arms(planted.data.test)[0]
+    arm = pseudo_outcomes.arms(planted.data.test)[0]
     y = np.where(arm == 1, planted.data.test.y, 0.0)
     with pytest.raises(NotEnoughData, match=r"the test split holds \d+ control rows, 0 of them positive"):
         kind.check(spoilt(planted.data, "test", y=y))
@@ -367,7 +368,7 @@ def test_rows_without_arm_or_with_a_certain_one_are_refused(planted: Trial) -> N
     with pytest.raises(NotEnoughData, match="which arm was drawn"):
         kind.check(spoilt(planted.data, "train", propensity=None))
     for value in (0.0, 1.0, 1.5):
-        propensity = effects.arms(planted.data.validation)[1].copy()
+        propensity = pseudo_outcomes.arms(planted.data.validation)[1].copy()
         propensity[3] = value
         with pytest.raises(InvalidInput, match=r"propensity: must lie inside \(0, 1\), and 1 rows of the validation"):
             kind.check(spoilt(planted.data, "validation", propensity=propensity))
@@ -388,7 +389,7 @@ def test_arms_that_were_not_drawn_as_recorded_are_refused() -> None:
 
 def test_randomised_arms_are_hardly_ever_refused() -> None:
     """How far features tell a randomised arm is standard normal: 60 draws keep within four, and their mean near 0."""
-    sds = [effects.predictable(trial(generator("drawn", i), 2_000, spread=0.0).data).sds for i in range(60)]
+    sds = [pseudo_outcomes.predictable(trial(generator("drawn", i), 2_000, spread=0.0).data).sds for i in range(60)]
     assert np.abs(sds).max() < 4 and abs(np.mean(sds)) < 4 / np.sqrt(60)
 
 

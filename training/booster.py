@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel.errors import InvalidInput
-from training import folds, losses
+from training import losses
+from training.rows import folds
 from training.trainingset import Split, TrainingSet
 
 __all__ = ["DEFAULTS", "FIXED", "LARGE", "Model", "Trainer", "additive", "load", "threads"]

@@ -14,7 +14,7 @@ from features.kernel.card import GateFinding as Finding
 from features.kernel.seeds import generator
 from training.booster import Model
 from training.evaluation.result import Evaluation
-from training.explain import explain
+from training.explanation.explain import explain
 from training.picture import Shown
 from training.trainingset import TrainingSet
 

@@ -17,7 +17,7 @@ from features.kernel.card import Calibration
 from features.kernel.card import GateFinding as Finding
 from features.kernel.settings import Settings
 from training.booster import Model
-from training.calibrate import apply
+from training.calibration.calibrate import apply
 from training.evaluation.result import Evaluation
 from training.trainingset import TrainingSet
 

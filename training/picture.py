@@ -18,7 +18,7 @@ from training.evaluation.result import Evaluation
 from training.trainingset import TrainingSet
 
 if TYPE_CHECKING:
-    from training.explain import Explanation
+    from training.explanation.explain import Explanation
 
 __all__ = ["Picture", "Shown"]
 

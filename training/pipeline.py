@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from features.kernel import clock
 from features.kernel.seeds import generator
 from features.kernel.settings import Settings
-from training import calibrate, cards, small, tune
+from training import cards, small, tune
 from training.booster import Model, Trainer
+from training.calibration import calibrate
 from training.evaluation import tables
 from training.evaluation.judged import Judged
 from training.fitted import Fitted, Progress, Trial
@@ -24,7 +25,7 @@ from training.gates import judge
 from training.kind import Kind, Unseen
 from training.kinds import kind_of
 from training.plan import Plan
-from training.register import Trained, register
+from training.registry.register import Trained, register
 from training.trainingset import Split, TrainingSet
 
 __all__ = ["Fitted", "Progress", "Trained", "fit", "train"]

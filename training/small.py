@@ -11,8 +11,8 @@ By rows of the rarer class in the train split, which must be of `LEAST_PEOPLE` p
 The logistic regression is written as a LightGBM model, so that it is served, explained and registered like any other:
 each tree splits on one column, and together they repeat its log-odds. Its shrinkage is chosen by cross-validation over
 people, as strong as the noise allows; at the strongest, everyone gets nearly the base rate. What it has to beat is the
-base rate, for it is itself the baseline of larger data. Its intervals (`training.confidence`) are as wide as few rows
-make them.
+base rate, for it is itself the baseline of larger data. Its intervals (`training.calibration.confidence`) are as wide
+as few rows make them.
 
 Log-loss on later rows, trees less logistic, where people were left out until so many rows of the rarer class remained
 (two simulated truths; positive: the logistic is better): 30: +.036 and +.001; 80: +.006 and +.004; 120: +.000 and
@@ -34,8 +34,9 @@ from sklearn.pipeline import make_pipeline
 from features.kernel.card import Card
 from features.kernel.errors import NotEnoughData
 from features.kernel.seeds import generator
-from training import baseline, folds, losses
+from training import baseline, losses
 from training.booster import Model, additive
+from training.rows import folds
 from training.trainingset import Split, TrainingSet
 
 __all__ = [

@@ -11,8 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.kernel.card import CardFeature, Cutoffs
-from training.dataset import assemble
 from training.problem import Problem
+from training.rows.dataset import assemble
 from training.trainingset import TrainingSet
 
 __all__ = ["Synthetic", "draw"]

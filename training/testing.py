@@ -12,7 +12,7 @@ __all__ = ["Computed"]
 
 
 class Computed:
-    """`training.dataset.Historical` that computes what it is asked for from the events it was given; keeps nothing."""
+    """`training.rows.dataset.Historical` that computes what it is asked for from the events given; keeps nothing."""
 
     def __init__(self, events: pl.DataFrame) -> None:
         self.events = events

@@ -16,7 +16,7 @@ from benchmarks.harness import Benchmark, Result, Side, compare, per_call
 from features.kernel.seeds import generator
 from serving.model import Booster
 from training.booster import load
-from training.bulk_shap import AGREES, BulkShap, blocks
+from training.explanation.bulk import AGREES, BulkShap, blocks
 
 __all__ = ["benchmark"]
 
@@ -75,7 +75,7 @@ def _many(name: str, text: str, rows: Matrix, *, threads: int) -> Result:
     used = {"path": bulk.path, "why": bulk.why, "threads": 1 if bulk.path == "woodelf" else "all"}
     return compare(
         name,
-        Side("training.bulk_shap", ours, per_call(ours, seconds=0.0), used),
+        Side("training.explanation.bulk", ours, per_call(ours, seconds=0.0), used),
         Side("lightgbm.Booster.predict", peer, per_call(peer, seconds=0.0), {"threads": threads or "all"}),
         unit="s",
         equal=lambda a, b: bool(np.abs(a - b).max() <= AGREES * max(1.0, np.abs(b).max())),

@@ -23,10 +23,10 @@ from features.kernel.errors import InvalidInput
 from features.kernel.seeds import generator, uniform
 from features.recipe import load_recipe, read
 from training import pipeline
-from training.dataset import assemble
 from training.evaluation import binary
 from training.plan import Plan
 from training.problem import Problem
+from training.rows.dataset import assemble
 from training.trainingset import Split, TrainingSet
 
 __all__ = ["reference", "training_set"]

@@ -1,8 +1,8 @@
 """Bank Marketing played forward month by month: who says yes changes, and so does how many.
 
 From the third month on, each month is answered by trees fitted on all earlier months. Day by day their probabilities
-are recalibrated on the outcomes known by then (`training.prior_shift`). Held against the share of yes of the last 2,000
-calls, which knows nobody but follows every turn of the base rate.
+are recalibrated on the outcomes known by then (`training.calibration.prior_shift`). Held against the share of yes of
+the last 2,000 calls, which knows nobody but follows every turn of the base rate.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from benchmarks.references.bank import training_set
 from features.importing.imported import Imported
 from features.kernel.card import Calibration
 from features.recipe import load_recipe, read
-from training import calibrate, tune
+from training import tune
 from training.booster import Trainer
+from training.calibration import calibrate
+from training.calibration.prior_shift import recalibrate
 from training.kinds import binary
 from training.plan import Plan
-from training.prior_shift import recalibrate
 
 __all__ = ["reference"]
 

@@ -28,13 +28,13 @@ from benchmarks.cohorts import Judged, in_folds, labelled, training_set
 from benchmarks.reference import Claim, Progress, Reference
 from features.kernel.seeds import generator, uniform
 from features.recipe import load_recipe, read
-from training import bgnbd, buy_till_you_die
-from training.bgnbd import BGNBD, History
+from training.amounts import bgnbd, buy_till_you_die
+from training.amounts.bgnbd import BGNBD, History
 from training.booster import Trainer
 from training.evaluation.bootstrap import estimate
-from training.labels import within
 from training.problem import Problem
 from training.problems import all_problems
+from training.rows.labels import within
 
 __all__ = ["History", "counting", "histories", "medians", "reference", "sample"]
 

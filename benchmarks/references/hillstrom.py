@@ -23,14 +23,14 @@ from features.kernel.errors import InvalidInput
 from features.kernel.seeds import generator, uniform
 from features.recipe import Imported, load_recipe, read
 from training import pipeline
-from training.dataset import assemble
-from training.effects import arms
+from training.effects.pseudo_outcomes import arms
+from training.effects.treatment import UNIT, two_arms
 from training.evaluation.result import Evaluation
 from training.evaluation.uplift import evaluate
 from training.plan import Plan
 from training.problem import Problem
+from training.rows.dataset import assemble
 from training.trainingset import TrainingSet
-from training.treatment import UNIT, two_arms
 
 __all__ = ["MEN", "WOMEN", "out_of_fold", "reference", "training_set"]
 

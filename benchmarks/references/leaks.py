@@ -12,10 +12,10 @@ import polars as pl
 from benchmarks.reference import Claim, Progress, Reference
 from features.market import simulate
 from features.recipe import load_recipe, read
-from training.dataset import references
 from training.leak import ROW_ORDER
 from training.leaks import guard
 from training.problems import all_problems
+from training.rows.dataset import references
 from training.testing import Computed
 
 __all__ = ["reference"]

@@ -18,15 +18,16 @@ from scipy import stats
 
 from benchmarks.reference import Claim, Progress, Reference
 from features.market import Market, simulate
-from training import cutoffs, dataset, pipeline
-from training.calibrate import apply
+from training import pipeline
+from training.calibration.calibrate import apply
 from training.evaluation.figures import Sorted
 from training.fitted import Fitted
-from training.matrices import Values, filled
 from training.plan import Plan
 from training.problem import Problem
 from training.problems import all_problems
 from training.problems.churn import LEAST_DAYS
+from training.rows import cutoffs, dataset
+from training.rows.matrices import Values, filled
 from training.testing import Computed
 from training.trainingset import TrainingSet
 

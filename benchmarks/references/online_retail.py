@@ -21,7 +21,7 @@ from features.kernel.card import Metric
 from features.kernel.seeds import uniform
 from features.recipe import load_recipe, read
 from training import pipeline
-from training.amount_bounds import held
+from training.amounts.bounds import held
 from training.evaluation.amounts import Ranked
 from training.fitted import Fitted
 from training.plan import Plan

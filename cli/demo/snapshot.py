@@ -32,10 +32,11 @@ from features.kernel.settings import Settings, quiet_libraries
 from features.redis_server import RedisServer
 from features.store import FeatureStore
 from serving.watch import watch
-from training import bundle, pipeline
+from training import pipeline
 from training.pipeline import Trained
 from training.plan import Plan
-from training.snapshot import from_snapshot
+from training.registry import bundle
+from training.rows.snapshot import from_snapshot
 
 __all__ = ["run_snapshot"]
 

@@ -18,11 +18,12 @@ from features.kernel.errors import NotEnoughData
 from features.kernel.ledger import Ledger
 from features.kernel.settings import Settings
 from features.store import FeatureStore
-from training import cutoffs, dataset, pipeline
+from training import pipeline
 from training.pipeline import Trained
 from training.plan import Plan
 from training.problem import Problem
 from training.problems import all_problems
+from training.rows import cutoffs, dataset
 
 __all__ = ["Learnt", "compute_features", "learn_models", "materialise", "problems_of", "record"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel.card import Interval, Metric
-from training.amount_bounds import held
+from training.amounts.bounds import held
 from training.evaluation.bootstrap import metric, weights
 from training.evaluation.result import Rows
 from training.trainingset import Split

@@ -14,11 +14,11 @@ import numpy as np
 from features.kernel.card import Card, Metric
 from features.kernel.errors import InvalidInput, NotFound
 from features.kernel.seeds import generator
-from training import bundle, membership, rival
 from training.evaluation.bootstrap import metric, weights
 from training.evaluation.over_time import part
 from training.gate import Answer, Evidence, Gate, does_not_apply, failed, passed
 from training.kinds import kind_of
+from training.registry import bundle, membership, rival
 from training.trainingset import Split
 
 __all__ = ["gate"]

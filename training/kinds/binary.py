@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel.card import Calibration, Interval
-from training import baseline, calibrate, confidence, small
+from training import baseline, small
+from training.calibration import calibrate, confidence
 from training.evaluation import binary
 from training.evaluation.figures import Sorted
 from training.evaluation.result import Evaluation

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from features.kernel.card import Calibration, Interval
 from features.kernel.errors import InvalidInput, NotEnoughData
-from training import amount_bounds, amount_knots, simple_amounts
-from training.amount_curves import POWER, Days, Money
+from training.amounts import bounds, knots, simple
+from training.amounts.curves import POWER, Days, Money
 from training.evaluation import regression
 from training.evaluation.amounts import Ranked
 from training.evaluation.result import Evaluation
@@ -89,10 +89,10 @@ def _of(problem: Problem) -> Kind:
         return replace(data, train=train, validation=validation)
 
     def calibrate(unseen: Unseen) -> Calibration:
-        return amount_knots.fit(unseen._replace(y=unseen.y * curve.top), curve)
+        return knots.fit(unseen._replace(y=unseen.y * curve.top), curve)
 
     def interval(calibration: Calibration, unseen: Unseen) -> Interval:
-        return amount_bounds.fit(calibration, unseen._replace(y=unseen.y * curve.top))
+        return bounds.fit(calibration, unseen._replace(y=unseen.y * curve.top))
 
     return replace(
         kind,
@@ -111,9 +111,9 @@ kind = Kind(
     metric="gini",
     check=_check,
     learning=_learning,
-    baseline=simple_amounts.predict,
-    calibrate=lambda unseen: amount_knots.fit(unseen, Money()),
-    interval=amount_bounds.fit,
+    baseline=simple.predict,
+    calibrate=lambda unseen: knots.fit(unseen, Money()),
+    interval=bounds.fit,
     evaluate=_evaluate,
     score=_score,
     of=_of,

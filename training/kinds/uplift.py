@@ -1,9 +1,9 @@
 """What a treatment adds: the answer is a change of probability, learnt from randomised rows by the R-learner.
 
-The final stage is one LightGBM model on pseudo-outcomes (`training/effects.py`): its raw score is the effect itself, so
-that it is served, explained and logged like any other model. Effects are small and a pseudo-outcome is nearly all
-noise, hence few leaves, many rows in each, and a penalty of the order of noise variance over effect variance:
-about .5 / .05² = 200 rows.
+The final stage is one LightGBM model on pseudo-outcomes (`training/effects/pseudo_outcomes.py`): its raw score is the
+effect itself, so that it is served, explained and logged like any other model. Effects are small and a pseudo-outcome
+is nearly all noise, hence few leaves, many rows in each, and a penalty of the order of noise variance over effect
+variance: about .5 / .05² = 200 rows.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel.errors import InvalidInput, NotEnoughData
-from training import effects
-from training.effect_knots import bounds, fit
+from training.effects.knots import bounds, fit
+from training.effects import pseudo_outcomes
 from training.evaluation import uplift
 from training.evaluation.ranked import Ranked, average_effect
 from training.evaluation.result import Evaluation
@@ -72,7 +72,7 @@ def _recorded(data: TrainingSet, name: str, split: Split) -> Floats:
 
 
 def _require_randomised(data: TrainingSet) -> None:
-    found = effects.predictable(data)
+    found = pseudo_outcomes.predictable(data)
     if found.correlation > PREDICTABLE and found.sds > SURELY:
         raise InvalidInput(
             f"was not drawn with the recorded probabilities: features tell it (correlation {found.correlation:.2f}, "
@@ -84,17 +84,17 @@ def _require_randomised(data: TrainingSet) -> None:
 
 def _baseline(data: TrainingSet) -> Floats:
     """Everybody has the average effect of the train split: treat all or none."""
-    effect = average_effect(data.train.y, *effects.arms(data.train))
+    effect = average_effect(data.train.y, *pseudo_outcomes.arms(data.train))
     return np.full(len(data.test), effect)
 
 
 def _evaluate(data: TrainingSet, model: Floats, simple: Floats, rng: np.random.Generator) -> Evaluation:
-    arm, propensity = effects.arms(data.test)
+    arm, propensity = pseudo_outcomes.arms(data.test)
     return uplift.evaluate(data.test.y, arm, propensity, model, simple, data.test.person, rng)
 
 
 def _score(split: Split, answers: Floats, name: str) -> Callable[[Floats | None], float]:
-    arm, propensity = effects.arms(split)
+    arm, propensity = pseudo_outcomes.arms(split)
     ranked = Ranked(split.y, arm, propensity, answers)
     if name not in ("qini", "auuc", "average_effect"):
         return lambda weights: float("nan")
@@ -107,7 +107,7 @@ kind = Kind(
     link="identity",
     metric="qini",
     check=_check,
-    learning=effects.learning_set,
+    learning=pseudo_outcomes.learning_set,
     baseline=_baseline,
     calibrate=fit,
     interval=bounds,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from training.importance import raw_unit
+from training.explanation.importance import raw_unit
 from training.picture import Picture, Shown
 
 __all__ = ["picture"]

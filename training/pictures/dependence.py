@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.drawing import BASELINE, GUIDE, MODEL
-from training.importance import raw_unit
+from training.explanation.importance import raw_unit
 from training.picture import Picture, Shown
 
 __all__ = ["picture"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.drawing import BASELINE, MODEL, figure
-from training.importance import Strength
+from training.explanation.importance import Strength
 from training.picture import Picture, Shown
 
 __all__ = ["picture"]

@@ -3,7 +3,7 @@
 A problem with candidates: e-mail, text message, push. Each send of the window is one row, its channel the candidate
 that was taken, and a click the answer: not every channel tells of opens. Asked about are people who may be reached by
 two channels or more; the others leave no choice, and people with fewer consents are other people. Rows are weighted as
-if each channel had been drawn alike among people with the same consents (`training.randomised`).
+if each channel had been drawn alike among people with the same consents (`training.choices.randomised`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from features.kernel.card import CandidateColumn, Candidates, Cutoffs
 from features.kernel.errors import NotEnoughData
 from features.kernel.seeds import generator
 from features.messages import CHANNELS, channel
-from training.labels import before
+from training.choices.randomised import dependence, known_chances, limits, one_hot, stabilised
+from training.choices.sends import answered, in_window
+from training.choices.traits import TRAITS, traits
 from training.problem import Problem
-from training.randomised import dependence, known_chances, limits, one_hot, stabilised
-from training.sends import answered, in_window
-from training.traits import TRAITS, traits
+from training.rows.labels import before
 
 __all__ = ["problem"]
 

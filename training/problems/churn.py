@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from training.labels import before, within
 from training.problem import Problem
+from training.rows.labels import before, within
 
 __all__ = ["problem"]
 

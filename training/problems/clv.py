@@ -13,10 +13,10 @@ import polars as pl
 
 from features.frames import cents
 from features.kernel.card import Cutoffs
-from training import buy_till_you_die
-from training.currency import MONEY, currencies
-from training.labels import before, within
+from training.amounts import buy_till_you_die
+from training.amounts.currency import MONEY, currencies
 from training.problem import Problem
+from training.rows.labels import before, within
 
 __all__ = ["problem"]
 

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from training.labels import before, happened, latest_property, within
 from training.problem import Problem
+from training.rows.labels import before, happened, latest_property, within
 
 __all__ = ["problem"]
 

@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from training import buy_till_you_die
-from training.labels import before, within
+from training.amounts import buy_till_you_die
 from training.problem import Problem
+from training.rows.labels import before, within
 
 __all__ = ["problem"]
 

@@ -12,9 +12,9 @@ from functools import partial
 import polars as pl
 
 from features.kernel.card import Cutoffs
-from training.categories import bought, require
-from training.labels import before, happened, within
+from training.choices.categories import bought, require
 from training.problem import Problem
+from training.rows.labels import before, happened, within
 
 __all__ = ["problem"]
 

@@ -2,8 +2,8 @@
 
 A problem with candidates: the 168 local hours of the week, Monday 00:00 being 0. Each send of the window is one row,
 its local hour the candidate that was taken, and an open or click by a person the answer. What an hour does can be
-learnt only from sends whose hour did not hang on who the person is: see `training.randomised`. `send_time_push` asks
-the same of push messages.
+learnt only from sends whose hour did not hang on who the person is: see `training.choices.randomised`. `send_time_push`
+asks the same of push messages.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from features.kernel.card import CandidateColumn, Candidates, Cutoffs
 from features.kernel.errors import InvalidInput
 from features.kernel.seeds import generator
 from features.messages import CHANNELS, channel
-from training.labels import before, latest_property
+from training.choices.randomised import dependence, known_chances, limits, one_hot, stabilised
+from training.choices.sends import answered, in_window
+from training.choices.traits import TRAITS, traits
 from training.problem import Problem
-from training.randomised import dependence, known_chances, limits, one_hot, stabilised
-from training.sends import answered, in_window
-from training.traits import TRAITS, traits
+from training.rows.labels import before, latest_property
 
 __all__ = ["problem"]
 

@@ -19,9 +19,9 @@ from features.kernel.card import Cutoffs
 from features.kernel.errors import NotEnoughData
 from features.kernel.events import EVENT_TYPES
 from features.windows import number, text
-from training.labels import before, within
+from training.effects.treatment import UNIT
 from training.problem import Problem
-from training.treatment import UNIT
+from training.rows.labels import before, within
 
 __all__ = ["CONTROL", "problem"]
 

@@ -1,0 +1,1 @@
+"""What belongs to amounts: buy-till-you-die models, knots and bounds of money and days."""

@@ -1,0 +1,1 @@
+"""What belongs to effects: treatments of a table, what an uplift model learns from, its knots."""
