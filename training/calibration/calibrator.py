@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 EDGE = 1e-5
 """No probability comes closer to 0 or 1."""
-_LEAST_WIDTH, _SAME, _ALMOST, _DIGITS = 1e-4, 1e-9, 1e-3, 9
+_LEAST_WIDTH, _SAME, _ALMOST, _APART, _DIGITS = 1e-4, 1e-9, 1e-3, 1e-6, 12
 
 
 class Scores(NamedTuple):
@@ -58,14 +58,18 @@ class Calibrator:
 
 
 def tie(raw: Floats, y: Floats, weight: Floats | None = None) -> Scores:
-    """Scores of rows [n], equal where nine decimals are; rows without weight are left out.
+    """Scores of rows [n], equal where twelve decimals are; rows without weight are left out.
+
+    Scores that lie less than a millionth apart, all of them, are one score.
 
     >>> tie(np.array([0.5, 0.1, 0.5]), np.array([1.0, 0, 0])).yes.tolist()
     [0.0, 1.0]
     """
     weight = np.ones(len(raw)) if weight is None else weight
     counted = weight > 0
-    distinct, place = np.unique(raw[counted].round(_DIGITS), return_inverse=True)
+    alike = np.ptp(raw[counted]) < _APART
+    scores = np.full(counted.sum(), raw[counted].min()) if alike else raw[counted].round(_DIGITS)
+    distinct, place = np.unique(scores, return_inverse=True)
     return Scores(distinct, total(place, weight[counted]), total(place, (weight * y)[counted]))
 
 
