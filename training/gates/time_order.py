@@ -24,7 +24,8 @@ def _check(evidence: Evidence) -> Answer:
     matured, end = data.test.as_of.max() + horizon, np.datetime64(data.observed_until.replace(tzinfo=None))
     if matured > end:
         return failed(f"labels of test mature at {matured}, but events end at {end}")
-    return passed(f"train < validation < test, {data.problem.horizon.days} days of embargo between them")
+    days = data.problem.horizon.days
+    return passed(f"train < validation < test, {days} day{'s' * (days != 1)} of embargo between them")
 
 
 gate = Gate(code="KT103", title="is judged on later time than it learnt from", severity="refuse", check=_check)
