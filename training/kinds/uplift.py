@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kernel.errors import InvalidInput, NotEnoughData
-from training.effects.knots import bounds, fit
 from training.effects import pseudo_outcomes
+from training.effects.knots import bounds, fit
 from training.evaluation import uplift
 from training.evaluation.ranked import Ranked, average_effect
 from training.evaluation.result import Evaluation
