@@ -1,8 +1,8 @@
 """Bank Marketing without the call's duration, in five folds: who will subscribe.
 
 Each fold is answered, calibrated, by the whole pipeline with eight trials of tuning, fitted on nine tenths of the
-others and stopped early on the tenth. The year is in the rows' order only and the folds are random, as in the known result:
-what drift does to such a model is shown by `bank_drift`.
+others and stopped early on the tenth. The year is in the rows' order only and the folds are random, as in the known
+result: what drift does to such a model is shown by `bank_drift`.
 """
 
 from __future__ import annotations
