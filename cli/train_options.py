@@ -37,11 +37,15 @@ class Which:
     reproduce: Annotated[str, typer.Option(metavar="RUN", help="Train again what a run trained, from its record.")] = ""
 
 
+_SETS = f"Parameter sets to try beyond the defaults: {TRIALS}, or with --minutes as many as they allow."
+_MANY = 1_000
+
+
 @dataclass(frozen=True)
 class Tuning:
     """How much to spend; the bound that is reached first ends it."""
 
-    trials: Annotated[int, _option(_TUNING, "Parameter sets to try beyond the defaults.", min=0)] = TRIALS
+    trials: Annotated[int | None, _option(_TUNING, _SETS, min=0)] = None
     minutes: Annotated[float | None, _option(_TUNING, "Minutes to try them in.", min=0.0)] = None
 
     def plan(self, settings: Settings, problem: str) -> Plan:
@@ -50,7 +54,8 @@ class Tuning:
             warm = dict(bundle.champion(settings.models, problem).parameters)
         except (NotFound, InvalidInput):  # none yet, or none that this Kairos can read
             warm = {}
-        return Plan(self.trials, self.minutes, settings.home / STUDIES, warm)
+        trials = self.trials if self.trials is not None else TRIALS if self.minutes is None else _MANY
+        return Plan(trials, self.minutes, settings.home / STUDIES, warm)
 
 
 @dataclass(frozen=True)
