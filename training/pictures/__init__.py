@@ -14,7 +14,7 @@ __all__ = ["all_pictures", "draw_all"]
 def all_pictures() -> dict[str, Picture]:
     """Every picture by name, sorted.
 
-    >>> sorted(all_pictures()) >= ["beeswarm", "calibration", "gain"]
+    >>> {"beeswarm", "calibration", "gain"} <= all_pictures().keys()
     True
     """
     return discover(sys.modules[__name__], "picture", Picture)
