@@ -139,7 +139,7 @@ def _group(card: Card, name: str, family: list[Reason], candidate: int | None) -
     if of_candidate and candidate is not None:
         words = f"{name} {candidate_label(card, candidate)}"
     else:
-        words += f", and {len(members) - 1} like it"
+        words += f", with {len(members) - 1} related"
     return ReasonGroup(name, contribution, points, _text(card, words, points), members)
 
 

@@ -262,7 +262,7 @@ def test_a_family_is_one_reason_with_its_members_inside(served: Served) -> None:
     ]
     assert family["points"] == pytest.approx(sum(each["points"] for each in family["reasons"]))
     strongest = family["reasons"][0]["text"].rpartition(" (")[0]
-    assert family["text"] == f"{strongest}, and 1 like it (+{100 * family['points']:.0f} points)"
+    assert family["text"] == f"{strongest}, with 1 related (+{100 * family['points']:.0f} points)"
     [alone] = groups[REFS[2]]["reasons"]
     assert groups[REFS[2]]["text"] == alone["text"] == f"last ordered 2.5 days ago ({alone['text'].rpartition(' (')[2]}"
 
