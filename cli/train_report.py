@@ -106,7 +106,7 @@ def _show(trained: list[Trained], skipped: dict[str, str]) -> None:
         if each.unsent:
             console.out.print(f"  {each.unsent}", markup=False)
     for name, reason in skipped.items():
-        console.out.print(f"skipped {name}: {reason}", markup=False)
+        console.out.print(f"skipped {name}: {reason.removeprefix(f'{name}: ')}", markup=False)
 
 
 def _number(value: float | None) -> str:

@@ -37,8 +37,8 @@ def models_table(trained: Sequence[Trained], skipped: Mapping[str, str]) -> None
         )
     columns = ["problem", "over", "judged by", ">baseline", ">model [95 %]", ">gain [95 %]", "gates"]
     console.table("Models, on later time than they were trained on", columns, rows)
-    for reason in skipped.values():
-        console.out.print(f"  skipped {reason}", markup=False)
+    for problem, reason in skipped.items():
+        console.out.print(f"  skipped {problem}: {reason.removeprefix(f'{problem}: ')}", markup=False)
 
 
 def _refusals(trained: Trained) -> str:
