@@ -1,6 +1,6 @@
 """A reference: what Kairos reaches on public data whose results are known, one file of `benchmarks/references/` a set.
 
-`reference = Reference(...)` is all a file needs; `kairos bench reference NAME --data FOLDER` runs it.
+`reference = Reference(...)` is all a file needs; `kairos results NAME --data FOLDER` runs it.
 """
 
 from __future__ import annotations

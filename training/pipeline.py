@@ -19,6 +19,7 @@ from training.booster import Model, Trainer
 from training.calibration import calibrate
 from training.evaluation import tables
 from training.evaluation.judged import Judged
+from training.evaluation.outcome import row_weights
 from training.fitted import Fitted, Progress, Trial
 from training.gate import Evidence
 from training.gates import judge
@@ -26,7 +27,7 @@ from training.kind import Kind, Unseen
 from training.kinds import kind_of
 from training.plan import Plan
 from training.registry.register import Trained, register
-from training.trainingset import Split, TrainingSet
+from training.trainingset import TrainingSet
 
 __all__ = ["Fitted", "Progress", "Trained", "fit", "train"]
 
@@ -98,11 +99,7 @@ def _unseen(learning: TrainingSet, out_of_fold: Floats, model: Model) -> Unseen:
     return Unseen(
         raw=np.concatenate([out_of_fold, model.raw(validation.x)]),
         y=np.concatenate([train.y, validation.y]),
-        weight=np.concatenate([_weight(train), _weight(validation)]),
+        weight=np.concatenate([row_weights(train), row_weights(validation)]),
         person=np.concatenate([train.person, validation.person]),
         validation=np.arange(len(train) + len(validation)) >= len(train),
     )
-
-
-def _weight(split: Split) -> Floats:
-    return np.ones(len(split)) if split.weight is None else split.weight
